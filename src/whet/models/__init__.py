@@ -1,0 +1,99 @@
+"""Students and teachers by name.
+
+A *student* is a pure function of one image, ``restored = degraded + residual``,
+on float32 NCHW RGB in [0, 1]. Its :class:`ModelSpec` states what the rest of
+whet must know about it: nothing else looks inside a network.
+
+A new student is one file here plus one line in :data:`MODELS`; a new teacher
+one file plus one line in :data:`TEACHERS`. The contract tests find both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from whet.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["MODELS", "TEACHERS", "ModelSpec", "build", "build_teacher"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What whet knows about a student without running it.
+
+    Attributes:
+        name: the name in :data:`MODELS`.
+        module: module that defines ``build(name) -> nn.Module``.
+        multiple: height and width must be multiples of this (pixels).
+        halo: margin in pixels beyond which an input pixel cannot change an
+            output pixel; tiles that overlap by it join without a seam.
+        kmac_per_px: multiply-accumulates per input pixel, in thousands, after
+            fusion; a test measures it.
+        taps: names of submodules whose output may be supervised by a teacher.
+        summary: one line for people.
+    """
+
+    name: str
+    module: str
+    multiple: int
+    halo: int
+    kmac_per_px: float
+    taps: tuple[str, ...]
+    summary: str
+
+
+_DNCNN = "whet.models.dncnn"
+_REALTIME = "whet.models.realtime"
+
+MODELS: Mapping[str, ModelSpec] = {
+    "dncnn": ModelSpec(
+        "dncnn", _DNCNN, 1, 17, 556.4, ("dncnn.2",), "the founding student, kept as the baseline"
+    ),
+}
+
+TEACHERS: Mapping[str, str] = {
+    "maxim": "whet.models.maxim",
+    "restormer": "whet.models.restormer",
+    "spandrel": "whet.models.foreign",
+}
+"""Teacher name -> module with ``load_teacher(weights: Path | None, **options) -> nn.Module``."""
+
+
+def build(name: str) -> nn.Module:
+    """Return the freshly initialised student called ``name``.
+
+    Raises:
+        InputError: no student has that name.
+    """
+    if name not in MODELS:
+        raise InputError(f"no student is called {name!r}; choose one of: {', '.join(MODELS)}")
+    factory: Callable[[str], nn.Module] = import_module(MODELS[name].module).build
+    return factory(name)
+
+
+def build_teacher(name: str, weights: str | None = None, **options: object) -> nn.Module:
+    """Return the teacher called ``name`` with pretrained weights, frozen and in eval mode.
+
+    Args:
+        name: a key of :data:`TEACHERS`.
+        weights: path of its weights; None means the cached public ones, where
+            the teacher has such.
+        options: passed to the teacher's own ``load_teacher``.
+
+    Raises:
+        InputError: no teacher has that name.
+        ModelError: its weights are missing or do not fit.
+    """
+    if name not in TEACHERS:
+        raise InputError(f"no teacher is called {name!r}; choose one of: {', '.join(TEACHERS)}")
+    from pathlib import Path
+
+    load: Callable[..., nn.Module] = import_module(TEACHERS[name]).load_teacher
+    teacher = load(Path(weights) if weights else None, **options)
+    return teacher.eval().requires_grad_(False)
