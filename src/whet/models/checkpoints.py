@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -109,13 +110,14 @@ def load_strict(
     ]
     if any(complaints):
         raise ModelError(
-            f"{source} does not fit {type(module).__name__}: {'; '.join(filter(None, complaints))}; "
+            f"{source} does not fit {type(module).__name__}: "
+            f"{'; '.join(filter(None, complaints))}; "
             "use weights made for this network and these options"
         )
     module.load_state_dict(renamed, strict=True)
 
 
-def _check_digest(file: BinaryIO, sha256: str, path: Path) -> None:
+def _check_digest(file: BufferedReader, sha256: str, path: Path) -> None:
     """Raise ModelError unless the open ``file`` hashes to ``sha256``; rewind it."""
     found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.strip().lower():
@@ -126,7 +128,7 @@ def _check_digest(file: BinaryIO, sha256: str, path: Path) -> None:
     file.seek(0)
 
 
-def _parse(file: BinaryIO, path: Path) -> Any:
+def _parse(file: BufferedReader, path: Path) -> Any:
     """Return what ``file`` holds, read without running anything in it."""
     head = file.read(9)
     file.seek(0)
@@ -171,17 +173,17 @@ def _not_a_checkpoint(path: Path) -> ModelError:
 
 def _flatten(content: Any, path: Path) -> dict[str, Tensor]:
     """Open known wrappers around a state dict and drop a prefix common to all keys."""
-    while isinstance(content, Mapping):
-        name = next((n for n in _WRAPPERS if isinstance(content.get(n), Mapping)), None)
-        if name is None:
-            break
-        content = content[name]
+    for _ in _WRAPPERS:  # bounded: a hostile mapping may contain itself
+        if isinstance(content, Mapping):
+            inner = (content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping))
+            content = next(inner, content)
     if not isinstance(content, Mapping) or not content:
         raise ModelError(f"{path}: holds no weights; {_RESAVE}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ModelError(
-                f"{path}: {str(key)[:80]!r} is a {type(value).__name__}, not a named tensor; {_RESAVE}"
+                f"{path}: {str(key)[:80]!r} is a {type(value).__name__}, not a named tensor; "
+                f"{_RESAVE}"
             )
     state: dict[str, Tensor] = dict(content)
     for prefix in _PREFIXES:
