@@ -1,0 +1,1 @@
+"""Where pixels for training and evaluation come from."""

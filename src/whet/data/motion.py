@@ -1,0 +1,208 @@
+"""Motion blur: sub-frames along a random trajectory, averaged.
+
+The camera's path during one exposure is an integrated random walk with inertia
+(after Boracchi and Foi, IEEE TIP 2012), in four coordinates: shift right, shift
+down, roll, and zoom. Nearer things shift more, so a smooth random map scales the
+shift. Every path has zero mean: the blurred picture stays where the sharp one is,
+and PSNR measures blur, not a shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Motion", "average_frames", "draw_motions", "still"]
+
+PATH_STEPS = 64
+"""Time steps of a path; sub-frames are interpolated between them."""
+LENGTH_MEDIAN_PX = 9.0
+LENGTH_SPREAD = 0.75
+LENGTH_RANGE_PX = (1.0, 60.0)
+"""Path length is log-normal (median, sigma of the logarithm), clipped: about 2 to 40 px
+for nine frames in ten, as in 720p handheld video."""
+INERTIA = (0.25, 4.0)
+"""Correlation time of the velocity in exposures, log-uniform: from a tremor that turns
+a few times to a straight, even pan."""
+JERK_PROBABILITY = 0.15
+JERK_SIZE = 1.5
+"""Sudden pushes (a step, a pressed shutter), in units of the velocity's deviation."""
+ROLL_SIGMA_DEGREES = 0.25
+ZOOM_SIGMA = 0.003
+"""Extent of roll and zoom over one exposure; 0.25 degrees are 3 px at the corner of 720p."""
+CENTRE_SIGMA_PX = 350.0
+"""Roll and zoom turn about a point this far from the crop's middle: crops are cut from
+anywhere in a 1280x720 frame."""
+DEPTH_SPREAD = 0.18
+"""Standard deviation of the logarithm of the shift's scale over the picture."""
+DEPTH_CELLS = 5
+"""The depth map is interpolated from this many values a side: a few objects' worth."""
+FRAME_SPACING_PX = 1.25
+"""Largest step between sub-frames. The pattern's first alias lies at 1/1.25 cycles/px,
+beyond the 0.5 that pixels can hold, so the steps do not show."""
+FRAME_COUNTS = (1, 3, 5, 7, 9, 13, 17, 25, 33, 49, 65)
+"""Sub-frame counts in use; images with equal counts are averaged together."""
+MARGIN_PX = 32
+"""Border reflected before sampling, so that edges smear with plausible content."""
+CHUNK_SAMPLES = 1 << 22
+"""Sub-frame pixels sampled at once: bounds memory at about 200 MB."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One image's motion during the exposure.
+
+    Attributes:
+        path: (PATH_STEPS, 4) float64, zero mean: right and down in pixels, roll in
+            radians, zoom as a fraction.
+        centre: (2,) point about which roll and zoom act, x and y in pixels from the
+            image's middle.
+        depth: (DEPTH_CELLS, DEPTH_CELLS) logarithm of the shift's local scale.
+    """
+
+    path: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    depth: NDArray[np.float64]
+
+
+def still() -> Motion:
+    """Return the motion of a camera on a tripod."""
+    cells = np.zeros((DEPTH_CELLS, DEPTH_CELLS))
+    return Motion(np.zeros((PATH_STEPS, 4)), np.zeros(2), cells)
+
+
+def path_length_px(path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the arc length of the shift, pixels, of paths (..., PATH_STEPS, 4)."""
+    steps = np.diff(path[..., :2], axis=-2)
+    length: NDArray[np.float64] = np.sqrt((steps**2).sum(-1)).sum(-1)
+    return length
+
+
+def _walks(rngs: Sequence[Generator]) -> NDArray[np.float64]:
+    """Return (N, PATH_STEPS, 4) unscaled paths: velocity decays, is kicked, is integrated."""
+    count = len(rngs)
+    inertia = np.exp([rng.uniform(*np.log(INERTIA)) for rng in rngs])
+    kicks = np.stack([rng.standard_normal((PATH_STEPS, 4)) for rng in rngs])
+    keep = np.exp(-1 / (inertia * PATH_STEPS))[:, None]
+    velocity = np.empty((count, PATH_STEPS, 4))
+    velocity[:, 0] = kicks[:, 0]
+    jerks = np.zeros_like(kicks)
+    for i, rng in enumerate(rngs):
+        happens, step = rng.random() < JERK_PROBABILITY, int(rng.integers(1, PATH_STEPS))
+        jerk = JERK_SIZE * rng.standard_normal(4)
+        jerks[i, step] = jerk if happens else 0.0
+    for t in range(1, PATH_STEPS):
+        velocity[:, t] = keep * velocity[:, t - 1] + np.sqrt(1 - keep**2) * kicks[:, t]
+        velocity[:, t] += jerks[:, t]
+    path = velocity.cumsum(axis=1)
+    path -= path.mean(axis=1, keepdims=True)
+    return path
+
+
+def draw_motions(rngs: Sequence[Generator], length_scale: float = 1.0) -> list[Motion]:
+    """Draw one motion per generator; ``length_scale`` multiplies every extent."""
+    paths = _walks(rngs)
+    lengths = path_length_px(paths)
+    motions = []
+    for rng, path, length in zip(rngs, paths, lengths, strict=True):
+        wanted = LENGTH_MEDIAN_PX * np.exp(LENGTH_SPREAD * rng.standard_normal())
+        extent = np.ptp(path[:, 2:], axis=0)
+        turn = np.abs(rng.standard_normal(2)) * (np.deg2rad(ROLL_SIGMA_DEGREES), ZOOM_SIGMA)
+        scale = np.empty(4)
+        scale[:2] = np.clip(wanted, *LENGTH_RANGE_PX) / length
+        scale[2:] = turn / extent
+        centre = CENTRE_SIGMA_PX * rng.standard_normal(2)
+        depth = DEPTH_SPREAD * rng.standard_normal((DEPTH_CELLS, DEPTH_CELLS))
+        motions.append(Motion(path * scale * length_scale, centre, depth))
+    return motions
+
+
+def _reach_px(motion: Motion, height: int, width: int) -> float:
+    """Return an upper bound of the distance any pixel travels, for the sub-frame count."""
+    radius = np.hypot(width, height) / 2 + np.hypot(*motion.centre)
+    turns = np.abs(np.diff(motion.path[:, 2:], axis=0)).sum(0)
+    shift = path_length_px(motion.path) * np.exp(motion.depth.max())
+    return float(shift + radius * np.hypot(*turns))
+
+
+def _frame_count(motion: Motion, height: int, width: int) -> int:
+    wanted = 1 + _reach_px(motion, height, width) / FRAME_SPACING_PX
+    return min((c for c in FRAME_COUNTS if c >= wanted - 1e-9), default=FRAME_COUNTS[-1])
+
+
+def _positions(path: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
+    """Return (frames, 4) positions at the middles of equal time slots, zero mean."""
+    when = (np.arange(frames) + 0.5) / frames * (PATH_STEPS - 1)
+    steps = np.arange(PATH_STEPS)
+    positions = np.stack([np.interp(when, steps, path[:, i]) for i in range(4)], 1)
+    positions -= positions.mean(axis=0)
+    return positions
+
+
+def _basis(motions: Sequence[Motion], height: int, width: int, like: Tensor) -> Tensor:
+    """Return (N, 5, H, W, 2): where a pixel looks, as a linear function of (1, position).
+
+    In pixels from the middle of the image. Plane 0 is the pixel itself; the others
+    are its displacement per unit of right, down, roll and zoom.
+    """
+    y = torch.arange(height).to(like) - (height - 1) / 2
+    x = torch.arange(width).to(like) - (width - 1) / 2
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    cells = torch.tensor(np.stack([m.depth for m in motions])[:, None]).to(like)
+    depth = F.interpolate(cells, size=(height, width), mode="bicubic", align_corners=False)
+    depth = depth[:, 0].exp()
+    centres = torch.tensor(np.stack([m.centre for m in motions])).to(like)
+    dx = x - centres[:, 0].view(-1, 1, 1)
+    dy = y - centres[:, 1].view(-1, 1, 1)
+    zero, itself = torch.zeros_like(dx), torch.stack([x, y], -1).expand(*dx.shape, 2)
+    right, down = torch.stack([depth, zero], -1), torch.stack([zero, depth], -1)
+    roll, zoom = torch.stack([-dy, dx], -1), torch.stack([dx, dy], -1)
+    return torch.stack([itself, right, down, roll, zoom], 1)
+
+
+def _average_group(images: Tensor, motions: Sequence[Motion], frames: int) -> Tensor:
+    """Average ``frames`` warped copies of each image."""
+    count, channels, height, width = images.shape
+    pads = (min(MARGIN_PX, width - 1), min(MARGIN_PX, height - 1))
+    padded = F.pad(images, (pads[0], pads[0], pads[1], pads[1]), mode="reflect")
+    positions = np.stack([_positions(m.path, frames) for m in motions])
+    ones = np.ones((count, frames, 1))
+    coefficients = torch.tensor(np.concatenate([ones, positions], 2)).to(images)
+    # grid_sample wants coordinates in which the padded image spans -1..1.
+    span = torch.tensor([2 / (width + 2 * pads[0]), 2 / (height + 2 * pads[1])]).to(images)
+    basis = (_basis(motions, height, width, images) * span).view(count, 5, -1)
+    total = torch.zeros_like(images)
+    step = max(1, CHUNK_SAMPLES // (count * height * width))
+    for begin in range(0, frames, step):
+        part = coefficients[:, begin : begin + step]
+        looks = torch.bmm(part, basis).view(count, -1, width, 2)
+        sampled = F.grid_sample(padded, looks, "bicubic", "border", align_corners=False)
+        total += sampled.view(count, channels, -1, height, width).sum(2)
+    return total / frames
+
+
+def average_frames(images: Tensor, motions: Sequence[Motion]) -> Tensor:
+    """Return the mean of each image's sub-frames along its motion.
+
+    Args:
+        images: (N, C, H, W) float in any light, any number of channels.
+        motions: one per image.
+
+    Returns:
+        Tensor of the same shape. A still camera returns the image to 1e-4.
+    """
+    height, width = images.shape[-2:]
+    counts = [_frame_count(m, height, width) for m in motions]
+    result = torch.empty_like(images)
+    for frames in sorted(set(counts)):
+        members = [i for i, count in enumerate(counts) if count == frames]
+        index = torch.tensor(members, device=images.device)
+        result[index] = _average_group(images[index], [motions[i] for i in members], frames)
+    return result
