@@ -35,7 +35,7 @@ class SpandrelTeacher(nn.Module):
 
     def forward(self, degraded: Tensor) -> Tensor:
         """Restore a batch, one picture at a time: spandrel promises no more than one."""
-        restored = [self._descriptor(picture) for picture in degraded.split(1)]
+        restored = [self._descriptor(picture) for picture in torch.split(degraded, 1)]
         # spandrel computes in inference mode. Concatenation outside of it makes
         # an ordinary tensor, which a loss may keep for its backward pass.
         return torch.cat(restored)
