@@ -152,7 +152,7 @@ def move_object(sharp: Tensor, rngs: Sequence[Generator]) -> Tensor:
     """
     height, width = sharp.shape[-2:]
     motions = draw_motions(rngs, OBJECT_LENGTH_SCALE)
-    motions = [Motion(m.path * (1, 1, 0.5, 0.5), m.centre * 0.1, m.depth * 0) for m in motions]
+    motions = [Motion(m.path * (1, 1, 0.5, 0.5), m.centre * 0.1, m.depth, 0.0) for m in motions]
     linear = column([float(rng.random() < 0.5) for rng in rngs], sharp)
     pursuit = column([float(rng.random() < OBJECT_PURSUIT_PROBABILITY) for rng in rngs], sharp)
     mask = _masks(rngs, height, width, sharp)

@@ -23,31 +23,39 @@ __all__ = ["Motion", "average_frames", "draw_motions", "still"]
 
 PATH_STEPS = 64
 """Time steps of a path; sub-frames are interpolated between them."""
-LENGTH_MEDIAN_PX = 9.0
+LENGTH_MEDIAN_PX = 12.0
 LENGTH_SPREAD = 0.75
 LENGTH_RANGE_PX = (1.0, 60.0)
-"""Path length is log-normal (median, sigma of the logarithm), clipped: about 2 to 40 px
-for nine frames in ten, as in 720p handheld video."""
-INERTIA = (0.25, 4.0)
+"""Path length is log-normal (median, sigma of the logarithm), clipped: 3 to 41 px for nine
+frames in ten. Measured in real 720p pairs: 20 px (GoPro), 8 to 29 px (REDS); still cameras
+expose for less time than those averaged videos, hence the lower median."""
+INERTIA = (0.7, 8.0)
 """Correlation time of the velocity in exposures, log-uniform: from a tremor that turns
-a few times to a straight, even pan."""
-JERK_PROBABILITY = 0.15
-JERK_SIZE = 1.5
+once or twice to a straight, even pan. Real kernels are nearly straight: their width is
+a twelfth of their length."""
+JERK_PROBABILITY = 0.10
+JERK_SIZE = 1.0
 """Sudden pushes (a step, a pressed shutter), in units of the velocity's deviation."""
-ROLL_SIGMA_DEGREES = 0.25
-ZOOM_SIGMA = 0.003
-"""Extent of roll and zoom over one exposure; 0.25 degrees are 3 px at the corner of 720p."""
+ROLL_SIGMA_DEGREES = 0.3
+ZOOM_SIGMA = 0.006
+"""Extent of roll and zoom over one exposure: 3 and 4 px at the corner of a 720p frame."""
 CENTRE_SIGMA_PX = 350.0
 """Roll and zoom turn about a point this far from the crop's middle: crops are cut from
 anywhere in a 1280x720 frame."""
-DEPTH_SPREAD = 0.18
-"""Standard deviation of the logarithm of the shift's scale over the picture."""
-DEPTH_CELLS = 5
-"""The depth map is interpolated from this many values a side: a few objects' worth."""
-FRAME_SPACING_PX = 1.5
-"""Largest step between sub-frames. The pattern's first alias lies at 1/1.5 cycles/px,
-beyond the 0.5 that pixels can hold, so the steps do not show."""
-FRAME_COUNTS = (1, 3, 5, 7, 9, 13, 17, 25, 33, 49, 65)
+DEPTH_CELLS = 9
+DEPTH_CELL_PX = 160.0
+"""The depth map is interpolated from this many values a side, this far apart."""
+DEPTH_SPREAD = 0.15
+"""Standard deviation of the logarithm of the shift's scale, the smooth part: ground, walls."""
+DEPTH_STEP = (0.0, 0.5)
+"""Half the step of that logarithm between near and far things, uniform. Together they make
+blur 1.5 to 3 times longer in one part of a frame than in another, as in real frames."""
+DEPTH_EDGE = 12.0
+"""Steepness of that step: 2 / DEPTH_EDGE of a cell, about 27 px, from near to far."""
+FRAME_SPACING_PX = 2.0
+"""Largest step between sub-frames. Measured on a photograph: 58 to 68 dB from the limit of
+ever finer steps, which is less than the rounding of an 8-bit file (59 dB)."""
+FRAME_COUNTS = (1, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Sub-frame counts in use; images with equal counts are averaged together."""
 MARGIN_PX = 32
 """Border reflected before sampling, so that edges smear with plausible content."""
@@ -64,18 +72,21 @@ class Motion:
             radians, zoom as a fraction.
         centre: (2,) point about which roll and zoom act, x and y in pixels from the
             image's middle.
-        depth: (DEPTH_CELLS, DEPTH_CELLS) logarithm of the shift's local scale.
+        depth: (2, DEPTH_CELLS, DEPTH_CELLS) smooth depth, and the field whose sign
+            tells near from far.
+        step: half the near-far step of the logarithm of the shift's scale.
     """
 
     path: NDArray[np.float64]
     centre: NDArray[np.float64]
     depth: NDArray[np.float64]
+    step: float
 
 
 def still() -> Motion:
     """Return the motion of a camera on a tripod."""
-    cells = np.zeros((DEPTH_CELLS, DEPTH_CELLS))
-    return Motion(np.zeros((PATH_STEPS, 4)), np.zeros(2), cells)
+    cells = np.zeros((2, DEPTH_CELLS, DEPTH_CELLS))
+    return Motion(np.zeros((PATH_STEPS, 4)), np.zeros(2), cells, 0.0)
 
 
 def path_length_px(path: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,16 +130,17 @@ def draw_motions(rngs: Sequence[Generator], length_scale: float = 1.0) -> list[M
         scale[:2] = np.clip(wanted, *LENGTH_RANGE_PX) / length
         scale[2:] = turn / extent
         centre = CENTRE_SIGMA_PX * rng.standard_normal(2)
-        depth = DEPTH_SPREAD * rng.standard_normal((DEPTH_CELLS, DEPTH_CELLS))
-        motions.append(Motion(path * scale * length_scale, centre, depth))
+        depth = rng.standard_normal((2, DEPTH_CELLS, DEPTH_CELLS))
+        step = float(rng.uniform(*DEPTH_STEP))
+        motions.append(Motion(path * scale * length_scale, centre, depth, step))
     return motions
 
 
 def _reach_px(motion: Motion, height: int, width: int) -> float:
-    """Return an upper bound of the distance any pixel travels, for the sub-frame count."""
+    """Return about the longest distance any pixel travels, for the sub-frame count."""
     radius = np.hypot(width, height) / 2 + np.hypot(*motion.centre)
     turns = np.abs(np.diff(motion.path[:, 2:], axis=0)).sum(0)
-    shift = path_length_px(motion.path) * np.exp(motion.depth.max())
+    shift = path_length_px(motion.path) * np.exp(DEPTH_SPREAD + motion.step)
     return float(shift + radius * np.hypot(*turns))
 
 
@@ -146,6 +158,16 @@ def _positions(path: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
     return positions
 
 
+def _depth(motions: Sequence[Motion], x: Tensor, y: Tensor) -> Tensor:
+    """Return (N, H, W): the local scale of the shift, about 1, at pixels (x, y)."""
+    fields = torch.tensor(np.stack([m.depth for m in motions])).to(x)
+    half = DEPTH_CELL_PX * (DEPTH_CELLS - 1) / 2
+    places = (torch.stack([x, y], -1) / half).expand(len(motions), *x.shape, 2)
+    smooth, side = F.grid_sample(fields, places, "bicubic", "border", align_corners=True).unbind(1)
+    steps = torch.tensor([m.step for m in motions]).to(x).view(-1, 1, 1)
+    return (DEPTH_SPREAD * smooth + steps * torch.tanh(DEPTH_EDGE * side)).exp()
+
+
 def _basis(motions: Sequence[Motion], height: int, width: int, like: Tensor) -> Tensor:
     """Return (N, 5, H, W, 2): where a pixel looks, as a linear function of (1, position).
 
@@ -155,9 +177,7 @@ def _basis(motions: Sequence[Motion], height: int, width: int, like: Tensor) -> 
     y = torch.arange(height).to(like) - (height - 1) / 2
     x = torch.arange(width).to(like) - (width - 1) / 2
     y, x = torch.meshgrid(y, x, indexing="ij")
-    cells = torch.tensor(np.stack([m.depth for m in motions])[:, None]).to(like)
-    depth = F.interpolate(cells, size=(height, width), mode="bicubic", align_corners=False)
-    depth = depth[:, 0].exp()
+    depth = _depth(motions, x, y)
     centres = torch.tensor(np.stack([m.centre for m in motions])).to(like)
     dx = x - centres[:, 0].view(-1, 1, 1)
     dy = y - centres[:, 1].view(-1, 1, 1)
@@ -188,8 +208,8 @@ def _doubled(images: Tensor, dim: int) -> Tensor:
 def _average_group(images: Tensor, motions: Sequence[Motion], frames: int) -> Tensor:
     """Average ``frames`` warped copies of each image.
 
-    Bilinear sampling of the doubled image blurs less than 5 % of contrast at half the
-    Nyquist frequency, and takes a third of the time of bicubic sampling.
+    Bilinear sampling of the doubled image costs about 5 % of contrast at half the Nyquist
+    frequency, and a third of the time of bicubic sampling.
     """
     count, channels, height, width = images.shape
     pads = (min(MARGIN_PX, width - 1), min(MARGIN_PX, height - 1))
