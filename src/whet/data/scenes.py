@@ -9,7 +9,6 @@ into validation.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 
@@ -55,7 +54,7 @@ def sequence_scene(stem: str) -> str:
 
 def stable_hash(text: str) -> int:
     """Return 64 bits of ``text`` that are the same on every machine and in every process."""
-    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def validation(scenes: Iterable[str]) -> set[str]:
