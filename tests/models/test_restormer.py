@@ -29,6 +29,15 @@ Shape = tuple[int, ...]
 TINY = Layout(dim=8, blocks=(1, 1, 1, 1), refinement_blocks=1, heads=(1, 2, 2, 4))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """These tensors are too small to share: threads would mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # An independent list of what an official checkpoint holds: written from the
 # published key names, not from the module.
 
@@ -255,6 +264,42 @@ def test_norm_equals_its_formula(norm: str) -> None:
         np.testing.assert_allclose(found[n, :, row, column], expected, rtol=1e-5, atol=1e-5)
 
 
+def waves(shapes: dict[str, Shape]) -> dict[str, Tensor]:
+    """Weights from a formula, so that another implementation can be given the same."""
+    state = {}
+    for index, (key, shape) in enumerate(sorted(shapes.items())):
+        size = math.prod(shape)
+        wave = torch.sin(torch.arange(size, dtype=torch.float64) * 1.3 + index).reshape(shape)
+        state[key] = wave * math.sqrt(2 * shape[0] / size) if len(shape) == 4 else 1 + wave / 2
+    return state
+
+
+@pytest.mark.parametrize(
+    ("norm", "dual_pixel", "expected"),
+    [
+        ("WithBias", False, (-0.10771597, 0.30074466, -0.19261711, -0.06552729)),
+        ("WithBias", True, (-0.35672911, 0.03718870, -0.15252378, 0.94125017)),
+        ("BiasFree", False, (-0.11456202, 0.48608447, 0.12493010, 0.13533287)),
+        ("BiasFree", True, (0.09277028, -0.03361060, 0.28023334, -0.51570077)),
+    ],
+)
+@torch.no_grad()
+def test_network_gives_the_numbers_of_the_published_code(
+    tmp_path: Path, norm: str, dual_pixel: bool, expected: tuple[float, ...]
+) -> None:
+    # The numbers came from the authors' own network (as packaged in
+    # spandrel_extra_arches 0.2.0), run in double precision on the same weights.
+    shapes = official_shapes(norm, dual_pixel, 8, (2, 1, 1, 2), 2, (1, 2, 2, 4))
+    torch.save({"params": waves(shapes)}, tmp_path / "w.pth")
+    x = torch.linspace(0, 1, (6 if dual_pixel else 3) * 16 * 24, dtype=torch.float64)
+    x = (x * 7).remainder(1).reshape(1, -1, 16, 24)
+    model = load_teacher(tmp_path / "w.pth").double()
+    model.load_state_dict(waves(shapes))  # again: loading rounded them to float32
+    y = model(x)[0]
+    found = [y[0, 0, 0].item(), y[1, 7, 11].item(), y[2, 15, 23].item(), y[0, 9, 2].item()]
+    assert found == pytest.approx(expected, abs=2e-8)
+
+
 @torch.no_grad()
 def test_silent_output_layer_returns_the_input() -> None:
     model = Restormer(TINY).eval()
@@ -338,6 +383,7 @@ def test_windows_change_larger_pictures(tmp_path: Path) -> None:
     x = torch.rand(1, 3, 48, 32)
     plain, local = load_teacher(path), load_teacher(path, tlc=True, base_size=32)
     assert not torch.allclose(local(x), plain(x), atol=1e-4)
+    assert torch.equal(load_teacher(path, base_size=32)(x), plain(x))
 
 
 @torch.no_grad()
