@@ -53,8 +53,15 @@ _REALTIME = "whet.models.realtime"
 
 MODELS: Mapping[str, ModelSpec] = {
     "dncnn": ModelSpec(
-        "dncnn", _DNCNN, 1, 17, 556.4, ("dncnn.2",), "the founding student, kept as the baseline"
+        "dncnn", _DNCNN, 1, 17, 556.416, ("dncnn.2",), "the founding student, kept as the baseline"
     ),
+    "nano": ModelSpec(
+        "nano", _REALTIME, 8, 40, 2.244, ("encoder.0", "bottom"), "calls, webcams, browsers"
+    ),
+    "small": ModelSpec(
+        "small", _REALTIME, 8, 56, 7.108, ("encoder.0", "bottom"), "photos and video on a CPU"
+    ),
+    "base": ModelSpec("base", _REALTIME, 16, 144, 24.888, ("encoder.0", "bottom"), "best quality"),
 }
 
 TEACHERS: Mapping[str, str] = {

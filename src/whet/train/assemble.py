@@ -1,0 +1,153 @@
+"""Turns what the user named - photographs, pairs, banks - into a bank and held-out pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from whet.data.bank import Bank, CropBank, MixedBank, PairBank, PhotoBank
+from whet.data.degradations import degrade
+from whet.data.make import load_bank
+from whet.data.sources import Pair, list_pairs
+from whet.distill.losses import LOSSES
+from whet.errors import InputError
+from whet.image import read
+from whet.train.recipes import Recipe
+from whet.train.validate import HeldOut
+
+__all__ = ["Material", "held_out_pictures", "needs_teacher", "training_bank"]
+
+BANK_SHARE = 0.5
+"""Share of every batch that comes from the cached bank when photographs are given as well."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run is trained and validated on, as the user named it.
+
+    Attributes:
+        photos: folder of sharp photographs, degraded on the fly.
+        validation: folder of photographs that are held out; None holds scenes out of ``photos``.
+        pairs: (kind, folder) of real pairs, kind a key of ``whet.data.sources.SOURCES``.
+        banks: folders written by ``whet data make``.
+        pictures: how many held-out pictures to validate on.
+    """
+
+    photos: Path | None = None
+    validation: Path | None = None
+    pairs: tuple[str, Path] | None = None
+    banks: tuple[Path, ...] = ()
+    pictures: int = 8
+
+
+def needs_teacher(recipe: Recipe, material: Material) -> bool:
+    """Return whether a teacher has to run beside the student."""
+    wanted = any(LOSSES[name].teacher for name, w in recipe.losses.items() if w and name in LOSSES)
+    return bool(wanted and recipe.teacher and not material.banks)
+
+
+def training_bank(recipe: Recipe, material: Material, device: torch.device | str) -> Bank:
+    """Return the bank that ``recipe`` is trained on.
+
+    Raises:
+        InputError: nothing to train on was named.
+        DataError: what was named is missing or broken.
+    """
+    if material.pairs is not None:
+        return _pair_bank(recipe, list_pairs(*material.pairs, split="train"), device)
+    banks: list[Bank] = []
+    if material.banks:
+        banks.append(load_bank(material.banks, device))
+    if material.photos is not None:
+        split = "all" if material.validation else "train"
+        photos = [p.sharp for p in list_pairs("photos", material.photos, split=split)]
+        banks.append(PhotoBank(photos, recipe.mix, device))
+    if not banks:
+        raise InputError("name what to train on: --photos DIR, --pairs DIR or --bank DIR")
+    if len(banks) == 1:
+        return banks[0]
+    return MixedBank([(banks[0], BANK_SHARE), (banks[1], 1 - BANK_SHARE)])
+
+
+def held_out_pictures(recipe: Recipe, material: Material) -> list[HeldOut]:
+    """Return whole pictures of scenes that are not trained on.
+
+    Photographs take turns at the recipe's degradations; pairs are as they are (squeezed
+    if the recipe squeezes what it trains on).
+    """
+    if material.pairs is not None:
+        pairs = _spread(list_pairs(*material.pairs, split="val+test"), material.pictures)
+        squeezed = f" squeezed to {recipe.resize_px} px" if recipe.resize_px else ""
+        return [
+            HeldOut(
+                pair.name,
+                f"{material.pairs[0]}{squeezed}",
+                _pixels(_degraded_path(pair), recipe.resize_px),
+                _pixels(pair.sharp, recipe.resize_px),
+            )
+            for pair in pairs
+        ]
+    folder = material.validation or material.photos
+    if folder is None:
+        return []
+    split = "all" if material.validation else "val"
+    chosen = _spread(list_pairs("photos", folder, split=split), material.pictures)
+    names = sorted(n for n, share in recipe.mix.items() if share > 0 and n != "clean")
+    return [
+        degraded_picture(pair.sharp, names[i % len(names)])
+        for i, pair in enumerate(chosen)
+        if names
+    ]
+
+
+def degraded_picture(path: Path, degradation: str) -> HeldOut:
+    """Return the photograph ``path`` spoilt by a seed that belongs to its name."""
+    sharp = _pixels(path)
+    seed = int.from_bytes(hashlib.sha256(path.stem.encode()).digest()[:6], "big")
+    image = _tensor(sharp)[None].float() / 255
+    spoilt = degrade(degradation, image, [seed])[0]
+    as_bytes = (spoilt.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return HeldOut(path.stem, degradation, as_bytes, sharp)
+
+
+def _spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Return ``count`` items spread evenly, so that neighbouring frames do not crowd the choice."""
+    if len(pairs) <= count:
+        return list(pairs)
+    return [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, count)]
+
+
+def _pair_bank(recipe: Recipe, pairs: Sequence[Pair], device: torch.device | str) -> CropBank:
+    if recipe.pair_limit:
+        pairs = pairs[: recipe.pair_limit]
+    sharp = [_tensor(_pixels(p.sharp, recipe.resize_px)) for p in pairs]
+    degraded = [_tensor(_pixels(_degraded_path(p), recipe.resize_px)) for p in pairs]
+    kind = PairBank if recipe.resize_px else CropBank
+    return kind(sharp, degraded, device=device)
+
+
+def _degraded_path(pair: Pair) -> Path:
+    if pair.degraded is None:
+        raise InputError(f"{pair.sharp} has no degraded partner; train on it with --photos")
+    return pair.degraded
+
+
+def _pixels(path: Path, side: int = 0) -> NDArray[np.uint8]:
+    pixels = read(path).pixels
+    eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
+    if side:
+        # What the founding run did to every picture: bilinear, shape not kept.
+        eight = np.asarray(Image.fromarray(eight).resize((side, side), Image.Resampling.BILINEAR))
+    return np.ascontiguousarray(eight, dtype=np.uint8)
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()

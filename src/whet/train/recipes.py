@@ -1,0 +1,233 @@
+"""Complete descriptions of training runs.
+
+A run is its recipe plus its seed: everything that decides the outcome stands
+here, nothing hides in the loop. ``--set key=value`` changes a field of a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from whet.distill.losses import FOUNDING_WEIGHTS
+from whet.errors import InputError
+
+__all__ = ["RECIPES", "Recipe", "Stage", "override"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """From ``start`` (a share of all steps) on, train on ``batch`` crops of ``crop`` pixels."""
+
+    start: float
+    crop: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the outcome of a run, but its data and its seed's luck.
+
+    Attributes:
+        name, summary: for people.
+        student: key of ``whet.models.MODELS``.
+        losses: loss term -> weight.
+        mix: degradation -> share, for photographs degraded on the device.
+        stages: crop and batch size over the run.
+        steps: optimiser steps.
+        learning_rate, final_rate: Adam's rate after warm-up and at the end of the cosine.
+        warmup_steps: linear warm-up.
+        clip_norm: gradient norm limit; 0 for none.
+        ema: decay of the averaged weights that are validated and exported; 0 for none.
+        teacher: key of ``whet.models.TEACHERS`` to run beside the student when the bank
+            holds no outputs, or "" for none.
+        taps: (student layer, teacher layer) pairs for the ``feature`` term.
+        resize_px: squeeze every pair to this square beforehand, as only the founding run does.
+        pair_limit: use the first pairs only; 0 for all.
+        precision: "float32", "bf16", or "auto" (bf16 on a GPU that has it).
+        compile: compile the student (GPU only).
+        log_every, validate_every, checkpoint_every: steps.
+        seed: of initialisation, batches and degradations.
+    """
+
+    name: str
+    summary: str
+    student: str
+    losses: Mapping[str, float]
+    mix: Mapping[str, float]
+    stages: tuple[Stage, ...]
+    steps: int
+    learning_rate: float = 1e-3
+    final_rate: float = 1e-6
+    warmup_steps: int = 100
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    teacher: str = ""
+    taps: tuple[tuple[str, str], ...] = ()
+    resize_px: int = 0
+    pair_limit: int = 0
+    precision: str = "auto"
+    compile: bool = False
+    log_every: int = 50
+    validate_every: int = 1000
+    checkpoint_every: int = 500
+    seed: int = 0
+
+    def stage_at(self, step: int) -> Stage:
+        """Return the stage that a step (counted from 0) belongs to."""
+        return [s for s in self.stages if s.start * self.steps <= step][-1]
+
+
+MOTION = {"shake-srgb": 0.55, "shake-linear": 0.25, "object": 0.20}
+"""Motion alone: what the deblurring teachers know."""
+
+EVERYDAY = {
+    "shake-srgb": 0.26,
+    "shake-linear": 0.16,
+    "object": 0.08,
+    "defocus": 0.10,
+    "bicubic-x2": 0.07,
+    "bicubic-x3": 0.07,
+    "call": 0.18,
+    "clean": 0.08,
+}
+"""What soft pictures and calls are made of; the clean share keeps sharp pictures sharp."""
+
+_REALTIME_LOSSES = {"charbonnier": 1.0, "edge": 0.1, "frequency": 0.05, "trusted": 0.2}
+
+
+def _realtime(name: str, summary: str, steps: int, stages: tuple[Stage, ...]) -> Recipe:
+    return Recipe(
+        name=name,
+        summary=summary,
+        student=name,
+        losses=_REALTIME_LOSSES,
+        mix=EVERYDAY,
+        stages=stages,
+        steps=steps,
+        learning_rate=1e-3,
+        warmup_steps=500,
+        teacher="maxim",
+        compile=True,
+    )
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "founding": Recipe(
+        name="founding",
+        summary="the founding run as it was described, its frozen forward pass repaired",
+        student="dncnn",
+        losses=FOUNDING_WEIGHTS,
+        mix={},
+        stages=(Stage(0.0, 128, 2),),
+        steps=15 * 250,  # 15 epochs of 500 pairs in batches of 2
+        learning_rate=1e-4,
+        final_rate=1e-4,
+        warmup_steps=0,
+        clip_norm=0.0,
+        ema=0.0,
+        teacher="restormer",
+        resize_px=128,
+        pair_limit=500,
+        precision="float32",
+    ),
+    "founding-honest": Recipe(
+        name="founding-honest",
+        summary="the founding student and loss on full-resolution crops, held-out scenes",
+        student="dncnn",
+        losses=FOUNDING_WEIGHTS,
+        mix=MOTION,
+        stages=(Stage(0.0, 128, 2),),
+        steps=15 * 250,
+        learning_rate=1e-4,
+        final_rate=1e-6,
+        warmup_steps=50,
+        ema=0.995,
+        teacher="maxim",
+        log_every=10,
+        validate_every=250,
+        checkpoint_every=100,
+    ),
+    "quick": Recipe(
+        name="quick",
+        summary="the demo: nano from a few crops with cached teacher outputs, two minutes",
+        student="nano",
+        losses={**FOUNDING_WEIGHTS, "perceptual": 0.0},
+        mix={},
+        stages=(Stage(0.0, 96, 8),),
+        steps=1200,
+        learning_rate=2e-3,
+        warmup_steps=50,
+        ema=0.99,
+        precision="float32",
+        log_every=20,
+        validate_every=300,
+        checkpoint_every=300,
+    ),
+    "nano": _realtime(
+        "nano",
+        "calls, webcams, browsers",
+        120_000,
+        (Stage(0.0, 128, 64), Stage(0.8, 256, 16)),
+    ),
+    "small": _realtime(
+        "small",
+        "photos and video on a CPU",
+        80_000,
+        (Stage(0.0, 160, 48), Stage(0.8, 256, 24)),
+    ),
+    "base": _realtime(
+        "base",
+        "best quality",
+        60_000,
+        (Stage(0.0, 192, 32), Stage(0.8, 320, 12)),
+    ),
+}
+
+
+def override(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
+    """Return ``recipe`` with fields replaced by values given as text.
+
+    ``losses.NAME`` and ``mix.NAME`` set one entry; ``crop`` and ``batch`` set one
+    stage for the whole run.
+
+    Raises:
+        InputError: no such field, or a value that does not fit it.
+    """
+    changes: dict[str, Any] = {}
+    known = {f.name: f for f in fields(recipe)}
+    for key, text in settings.items():
+        table, dot, entry = key.partition(".")
+        if dot and table in ("losses", "mix"):
+            current = changes.get(table, getattr(recipe, table))
+            changes[table] = {**current, entry: _number(key, text, float)}
+        elif key in ("crop", "batch"):
+            stages = changes.get("stages", recipe.stages)
+            first = replace(stages[0], **{key: _number(key, text, int)})
+            changes["stages"] = (first,)
+        elif key in known and isinstance(getattr(recipe, key), (bool, int, float, str)):
+            changes[key] = _parse(key, text, getattr(recipe, key))
+        else:
+            raise InputError(
+                f"a recipe has no setting {key!r}; it has: "
+                + ", ".join([*known, "crop", "batch", "losses.NAME", "mix.NAME"])
+            )
+    return replace(recipe, **changes)
+
+
+def _parse(key: str, text: str, current: bool | int | float | str) -> bool | int | float | str:
+    if isinstance(current, bool):
+        if text.lower() not in ("true", "false"):
+            raise InputError(f"{key} is true or false, not {text!r}")
+        return text.lower() == "true"
+    if isinstance(current, (int, float)):
+        return _number(key, text, type(current))
+    return text
+
+
+def _number(key: str, text: str, kind: type[int] | type[float]) -> int | float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(f"{key} is a number, not {text!r}") from None

@@ -1,0 +1,119 @@
+"""Every loss term against a value worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from whet.distill import losses
+from whet.distill.losses import FOUNDING_WEIGHTS, LOSSES, LossInputs
+
+
+def image(*rows: list[float]) -> Tensor:
+    """One grey RGB image from its rows."""
+    return torch.tensor(rows, dtype=torch.float32).expand(1, 3, -1, -1)
+
+
+class Doubling(nn.Module):
+    """Stands for VGG where only the formula around it matters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def test_pixel_is_the_mean_absolute_difference() -> None:
+    assert float(losses.pixel(image([0, 1]), image([0.5, 0.75]))) == pytest.approx(0.375)
+
+
+def test_charbonnier_is_smooth_at_zero() -> None:
+    assert float(losses.charbonnier(image([0.5]), image([0.5]))) == pytest.approx(1e-3)
+    assert float(losses.charbonnier(image([0.5]), image([0.1]))) == pytest.approx(
+        math.sqrt(0.16 + 1e-6), rel=1e-5
+    )
+
+
+def test_edge_adds_horizontal_and_vertical_differences() -> None:
+    restored, sharp = image([0, 1], [0, 0]), image([0, 0], [0, 0])
+    # dx: |1| and |0| -> 0.5; dy: |0| and |-1| -> 0.5
+    assert float(losses.edge(restored, sharp)) == pytest.approx(1.0)
+    assert float(losses.edge(restored + 0.3, restored)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_frequency_of_a_constant_shift_is_its_dc_term() -> None:
+    # 4x4: rfft2 has 4x3 bins; orthonormal DC of a constant 0.1 is 0.1 * 16 / 4 = 0.4.
+    shift = float(losses.frequency(torch.full((1, 3, 4, 4), 0.1), torch.zeros(1, 3, 4, 4)))
+    assert shift == pytest.approx(0.4 / 12)
+
+
+def test_distillation_is_the_mean_squared_difference() -> None:
+    assert float(losses.distillation(image([0, 1]), image([0.5, 1]))) == pytest.approx(0.125)
+
+
+def test_perceptual_is_mean_squared_feature_difference_at_224() -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    class Recording(Doubling):
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(tuple(x.shape[-2:]))
+            return super().forward(x)
+
+    value = losses.perceptual(
+        torch.full((1, 3, 8, 12), 0.75), torch.full((1, 3, 8, 12), 0.5), Recording()
+    )
+    assert float(value) == pytest.approx(0.25)
+    assert sizes == [(224, 224), (224, 224)]
+
+
+def test_contrastive_compares_the_distances_to_sharp_and_degraded() -> None:
+    value = losses.contrastive(image([0.5]), image([0.6]), image([0.1]), Doubling())
+    assert float(value) == pytest.approx(0.1 / 0.4, rel=1e-4)
+
+
+def test_feature_averages_over_taps() -> None:
+    a, b = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
+    assert float(losses.feature((a, a), (b, 3 * b))) == pytest.approx(5.0)
+
+
+def test_trust_is_the_share_of_the_error_that_the_teacher_removes() -> None:
+    sharp = torch.zeros(1, 3, 16, 16)
+    degraded = sharp + 0.4
+    assert torch.allclose(losses.trust(degraded, sharp, sharp + 0.1), torch.tensor(0.75))
+    assert torch.allclose(losses.trust(degraded, sharp, sharp + 0.6), torch.tensor(0.0))
+    assert float(losses.trusted(sharp + 0.2, sharp + 0.1, degraded, sharp)) == pytest.approx(0.075)
+
+
+def test_founding_weights_are_the_founding_weights() -> None:
+    assert dict(FOUNDING_WEIGHTS) == {
+        "pixel": 0.4, "perceptual": 0.3, "distillation": 0.2, "edge": 0.1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_term_is_a_scalar_with_a_gradient_and_zero_or_least_at_the_target(name: str) -> None:
+    torch.manual_seed(0)
+    sharp = torch.rand(2, 3, 16, 16)
+
+    def term(restored: Tensor) -> Tensor:
+        return LOSSES[name].compute(
+            LossInputs(
+                restored,
+                sharp,
+                (sharp + 0.3 * torch.rand_like(sharp)).clamp(0, 1),
+                sharp,
+                None,
+                Doubling(),
+                (restored,),
+                (sharp,),
+            )
+        )
+
+    restored = (sharp + 0.1 * torch.randn_like(sharp)).requires_grad_()
+    value = term(restored)
+    assert value.shape == ()
+    value.backward()  # type: ignore[no-untyped-call]
+    assert restored.grad is not None
+    assert float(restored.grad.abs().sum()) > 0
+    assert float(term(sharp)) < float(value)
