@@ -11,27 +11,27 @@ and weak on blur averaged in linear light. It is not an identity on sharp input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from whet.errors import InputError, ModelError
+from whet.models.checkpoints import load_state, load_strict
+from whet.models.maxim_axes import Conv, cells_at
 from whet.models.maxim_blocks import (
     LEVELS,
     WIDTH,
     Bottleneck,
-    Conv,
     CrossGating,
     Decoder,
     Encoder,
     Resize,
     SupervisedAttention,
-    cells_at,
 )
 
 __all__ = ["VARIANTS", "Maxim", "load_teacher"]
@@ -44,7 +44,8 @@ VARIANTS: dict[Variant, str] = {"gopro": "maxim-gopro", "sidd": "maxim-sidd"}
 STAGES = 3
 BOTTLENECKS = 2
 MULTIPLE = 64
-"""Sides are padded to this: three halvings, then cells of 8 x 8; or two halvings and 16 x 16."""
+"""Sides are padded to this: three halvings, then cells of 8 x 8."""
+SMALLEST = 16
 
 
 class Maxim(nn.Module):
@@ -88,13 +89,51 @@ class Maxim(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         """Restore (N, 3, H, W); height and width of at least 16 pixels.
 
+        Memory grows with the area, about 13 bytes x 1,000 per pixel: larger
+        pictures than 512 x 512 are for :meth:`restore_tiled`.
+
         Raises:
-            InputError: the picture is smaller than that.
+            InputError: the picture is too small.
         """
         padded, (top, left) = _pad(degraded)
         height, width = degraded.shape[-2:]
-        restored = self._restore(padded.permute(0, 2, 3, 1).contiguous()).permute(0, 3, 1, 2)
-        return restored[..., top : top + height, left : left + width].contiguous()
+        # Autocast is refused: half precision gains little here and loses the residual's last bits.
+        with torch.autocast(degraded.device.type, enabled=False):
+            restored = self._restore(padded.permute(0, 2, 3, 1).contiguous())
+        return restored.permute(0, 3, 1, 2)[
+            ..., top : top + height, left : left + width
+        ].contiguous()
+
+    def restore_tiled(self, degraded: Tensor, tile: int = 384, overlap: int = 96) -> Tensor:
+        """Restore a picture of any size in overlapping square tiles, blended by linear ramps.
+
+        Not equal to :meth:`forward` on the whole, as the grid spans a tile, but
+        bounded in memory. Tiles below 256 with less overlap show as blocks.
+
+        Args:
+            degraded: (N, 3, H, W), float32, RGB in [0, 1].
+            tile: side of the tiles in pixels, at least 64.
+            overlap: pixels that neighbours share at least, at most half a tile.
+
+        Raises:
+            InputError: ``tile`` or ``overlap`` is out of range.
+        """
+        if tile < MULTIPLE or not 0 < overlap <= tile // 2:
+            raise InputError(
+                f"a tile of {tile} with an overlap of {overlap} pixels cannot be used; choose a "
+                f"tile of at least {MULTIPLE} and an overlap of 1 to {tile // 2}"
+            )
+        height, width = degraded.shape[-2:]
+        total = torch.zeros_like(degraded)
+        weight = degraded.new_zeros(height, width)
+        rows, columns = _ramp(min(tile, height), overlap), _ramp(min(tile, width), overlap)
+        window = (rows[:, None] * columns).to(degraded)
+        for top in _starts(height, tile, overlap):
+            for left in _starts(width, tile, overlap):
+                here = (..., slice(top, top + tile), slice(left, left + tile))
+                total[here] += self(degraded[here]) * window
+                weight[here] += window
+        return total / weight
 
     def _restore(self, x: Tensor) -> Tensor:
         """Restore NHWC whose sides are multiples of :data:`MULTIPLE`."""
@@ -144,11 +183,11 @@ class Maxim(nn.Module):
         encoded: list[Tensor] = []
         x = scaled[0]
         for i in range(LEVELS):
-            encoder = self._part(stage, "encoder_block", i)
-            encoded.append(
-                encoder(torch.cat((x, scaled[i]), dim=-1), previous[i] if previous else None)
+            joined = torch.cat((x, scaled[i]), dim=-1)
+            features, x = self._part(stage, "encoder_block", i)(
+                joined, previous[i] if previous else None
             )
-            x = encoder.get_submodule("Conv_1")(encoded[i])
+            encoded.append(features)
         for block in range(BOTTLENECKS):
             x = self._part(stage, "global_block", block)(x)
 
@@ -178,7 +217,7 @@ def _resizes() -> list[tuple[int, int]]:
 def _pad(x: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """Centre NCHW in sides that are multiples of :data:`MULTIPLE`; return it with (top, left)."""
     height, width = x.shape[-2:]
-    if min(height, width) < 16:
+    if min(height, width) < SMALLEST:
         raise InputError(
             f"MAXIM needs pictures of at least 16 x 16 pixels, not {width} x {height}; enlarge it"
         )
@@ -192,6 +231,20 @@ def _pad(x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         if longest:
             x = F.pad(x, pad, mode="reflect" if longest < side else "replicate")
     return x, (top, left)
+
+
+def _starts(side: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin along a side: evenly spread, sharing at least ``overlap`` pixels."""
+    if side <= tile:
+        return [0]
+    steps = math.ceil((side - tile) / (tile - overlap))
+    return [round(step * (side - tile) / steps) for step in range(steps + 1)]
+
+
+def _ramp(length: int, overlap: int) -> Tensor:
+    """Weights along a tile: 1 inside, falling linearly over ``overlap`` pixels at both ends."""
+    nearest_end = torch.arange(1, length + 1).minimum(torch.arange(length, 0, -1))
+    return (nearest_end / (overlap + 1)).clamp(max=1.0)
 
 
 def load_teacher(weights: Path | None, variant: Variant = "gopro") -> Maxim:
@@ -217,6 +270,5 @@ def load_teacher(weights: Path | None, variant: Variant = "gopro") -> Maxim:
         if weights is None:
             raise ModelError(f"MAXIM's weights are not here yet; run: whet data fetch {name}")
     teacher = Maxim()
-    state = {key: value.float() for key, value in load_file(weights).items()}
-    teacher.load_state_dict(state, strict=True)
+    load_strict(teacher, load_state(weights), str(weights))
     return teacher.eval().requires_grad_(False)
