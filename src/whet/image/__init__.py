@@ -38,7 +38,9 @@ __all__ = [
     "Pixels",
     "format_of",
     "read",
+    "reason",
     "replacing",
+    "sniff",
     "write",
 ]
 

@@ -19,7 +19,7 @@ from whet.image import pillow
 from whet.image.metadata import Metadata, Picture, Pixels, check_size, to_gray
 from whet.image.tiff_tags import append_ifds, extra_tags, parsed_exif, read_metadata
 
-__all__ = ["TiffBands", "decode", "encode", "write_bands"]
+__all__ = ["TiffBands", "decode", "encode", "regrouped", "write_bands"]
 
 # What tifffile has to say about odd tags does not belong on the user's screen.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -192,17 +192,20 @@ def encode(picture: Picture, stream: BinaryIO, quality: int | None = None) -> No
     write_bands(stream, bands(), shape, picture.pixels.dtype, picture.metadata)
 
 
-def _strips(bands: Iterable[Pixels], rows: int, *, gray: bool) -> Iterator[Pixels]:
-    """Cut bands of any height into strips of ``rows`` rows, gray where asked."""
+def regrouped(bands: Iterable[Pixels], rows: int) -> Iterator[Pixels]:
+    """Cut bands of any height into bands of ``rows`` rows; the last may be shorter."""
     held: list[Pixels] = []
     count = 0
     for band in bands:
-        held.append(to_gray(band) if gray else band)
+        held.append(band)
         count += len(band)
-        while count >= rows:
-            joined = held[0] if len(held) == 1 else np.concatenate(held)
-            yield np.ascontiguousarray(joined[:rows])
-            held, count = [joined[rows:]], count - rows
+        if count < rows:
+            continue
+        joined = held[0] if len(held) == 1 else np.concatenate(held)
+        whole = count - count % rows
+        for row in range(0, whole, rows):
+            yield np.ascontiguousarray(joined[row : row + rows])
+        held, count = [joined[whole:]], count - whole
     if count:
         yield np.ascontiguousarray(np.concatenate(held))
 
@@ -232,7 +235,7 @@ def write_bands(
     raw_bytes = height * width * channels * dtype.itemsize
     with tifffile.TiffWriter(stream, bigtiff=raw_bytes > 2**32 - 2**25) as writer:
         writer.write(
-            _strips(bands, rows, gray=metadata.gray),
+            regrouped(map(to_gray, bands) if metadata.gray else bands, rows),
             shape=(height, width, channels) if channels > 1 else (height, width),
             dtype=dtype,
             photometric="minisblack" if metadata.gray else "rgb",

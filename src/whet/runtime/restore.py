@@ -1,0 +1,310 @@
+"""Pictures through a session: one, many, a pipe, or a hundred megapixels in bands.
+
+Decoding, restoring and encoding overlap: while the session works on one
+picture, threads read the next ones and write the last. A run that was
+interrupted is started again with the same words: finished files are skipped,
+and there are no half-written ones.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whet import image
+from whet.errors import ImageError, WhetError
+from whet.image import MAX_PIXELS, Picture
+from whet.runtime.compare import side_by_side
+from whet.runtime.folders import Job, plan
+from whet.runtime.picture import (
+    Restorer,
+    is_large_tiff,
+    restore_large_tiff,
+    restore_picture,
+)
+
+__all__ = ["Restored", "RunReport", "restore_file", "restore_files", "restore_picture"]
+
+_IN_FLIGHT = 2  # pictures that wait decoded, and that wait to be encoded
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of one picture.
+
+    Attributes:
+        job: source and target.
+        compared: the side-by-side picture, where one was asked for.
+        notes: what could not be kept, in sentences.
+        seconds: time in the session, without decoding and encoding.
+    """
+
+    job: Job
+    compared: Path | None
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@dataclass
+class RunReport:
+    """What became of many pictures.
+
+    Attributes:
+        done: restored pictures.
+        skipped: jobs whose target existed already.
+        failed: ``(job, sentence with the remedy)``; the others went on.
+    """
+
+    done: list[Restored] = field(default_factory=list)
+    skipped: list[Job] = field(default_factory=list)
+    failed: list[tuple[Job, str]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 2 when a picture failed."""
+        return 2 if self.failed else 0
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How every picture of a run is treated; the arguments of :func:`restore_file`."""
+
+    strength: float
+    compare: bool
+    overwrite: bool
+    quality: int | None
+    max_pixels: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 2:
+            raise ImageError(f"strength is {self.strength}; choose 0 (nothing) to 2, 1 is normal")
+
+
+def _passes_in_bands(job: Job, options: _Options) -> bool:
+    """Whether a job's picture never needs to be in memory as a whole."""
+    if options.compare or options.strength == 0 or job.from_pipe:
+        return False
+    to_tiff = job.target.suffix.lower() in (".tif", ".tiff")
+    return to_tiff and is_large_tiff(job.source, options.max_pixels)
+
+
+def _pass_in_bands(session: Restorer, job: Job, options: _Options) -> Restored:
+    """Restore one large TIFF; its seconds include decoding and encoding."""
+    started = time.perf_counter()
+    _make_folder(job.target.parent)
+    restore_large_tiff(
+        session,
+        job.source,
+        job.target,
+        strength=options.strength,
+        overwrite=options.overwrite,
+        max_pixels=options.max_pixels,
+    )
+    _keep_times(job)
+    return Restored(job, None, (), time.perf_counter() - started)
+
+
+def _timed(session: Restorer, before: Picture, options: _Options) -> tuple[Picture, float]:
+    started = time.perf_counter()
+    after = restore_picture(session, before, options.strength)
+    return after, time.perf_counter() - started
+
+
+def _read(job: Job, options: _Options) -> Picture:
+    source = sys.stdin.buffer if job.from_pipe else job.source
+    return image.read(source, max_pixels=options.max_pixels)
+
+
+def _finish(
+    job: Job, before: Picture, after: Picture, seconds: float, options: _Options
+) -> Restored:
+    """Encode and write one job's pictures, and give the result its source's times."""
+    notes = before.metadata.notes
+    if job.to_pipe:
+        shown = side_by_side(before, after) if options.compare else after
+        notes += image.write(shown, sys.stdout.buffer, quality=options.quality)
+        sys.stdout.buffer.flush()
+        return Restored(job, None, notes, seconds)
+    _make_folder(job.target.parent)
+    compared = None
+    if options.compare:
+        compared = job.target.with_name(f"{job.target.stem}-compare{job.target.suffix}")
+        # Before the result, whose presence means that the job is finished; one
+        # that an interrupted run left behind is as good.
+        if options.overwrite or not compared.exists():
+            pair = side_by_side(before, after)
+            image.write(pair, compared, quality=options.quality, overwrite=options.overwrite)
+    notes += image.write(after, job.target, quality=options.quality, overwrite=options.overwrite)
+    _keep_times(job)
+    return Restored(job, compared, notes, seconds)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{folder} cannot be created: {image.reason(error)}") from error
+
+
+def _keep_times(job: Job) -> None:
+    """Give the result its source's times, where the file system lets us."""
+    if not job.from_pipe:
+        with suppress(OSError):
+            times = job.source.stat()
+            os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def restore_file(
+    session: Restorer,
+    source: Path | str,
+    target: Path | str,
+    *,
+    strength: float = 1.0,
+    compare: bool = False,
+    overwrite: bool = False,
+    quality: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Restored:
+    """Restore one picture file.
+
+    Args:
+        session: an open session.
+        source: path, or ``-`` for standard input.
+        target: path, its suffix names the format; or ``-`` for standard output
+            in the source's format. Written completely or not at all, with the
+            source's access and modification times.
+        strength: scales what restoration changes, 0 to 2.
+        compare: also write a side-by-side picture, ``NAME-compare.SUFFIX``; with
+            target ``-`` the side-by-side picture is what is written.
+        overwrite: whether existing files may be replaced.
+        quality: see :func:`whet.image.write`.
+        max_pixels: see :func:`whet.image.read`.
+
+    Raises:
+        ImageError: source or target cannot be used; the message says why.
+    """
+    options = _Options(strength, compare, overwrite, quality, max_pixels)
+    job = Job(Path(source), Path(target))
+    if not job.to_pipe and job.target.exists() and not overwrite:
+        raise ImageError(f"{target} exists already; add --overwrite to replace it")
+    if _passes_in_bands(job, options):
+        return _pass_in_bands(session, job, options)
+    before = _read(job, options)
+    after, seconds = _timed(session, before, options)
+    return _finish(job, before, after, seconds, options)
+
+
+def restore_files(
+    session: Restorer,
+    sources: Sequence[Path | str],
+    target: Path | str | None = None,
+    *,
+    strength: float = 1.0,
+    compare: bool = False,
+    overwrite: bool = False,
+    quality: int | None = None,
+    suffix: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[RunReport, int], None] | None = None,
+) -> RunReport:
+    """Restore many pictures; one that fails does not stop the others.
+
+    Args:
+        session: an open session; it is called from this thread only.
+        sources, target, suffix: see :func:`whet.runtime.folders.plan`.
+        strength, compare, overwrite, quality, max_pixels: see
+            :func:`restore_file`; without ``overwrite`` a job whose target exists
+            is skipped, so that a run can be resumed.
+        progress: called after every picture with the report so far and the
+            number of jobs.
+
+    Raises:
+        ImageError: see ``plan``; anything about single pictures is in the report.
+    """
+    options = _Options(strength, compare, overwrite, quality, max_pixels)
+    report = RunReport()
+    jobs = plan(sources, target, suffix=suffix)
+    wanted: list[Job] = []
+    for job in jobs:
+        if not overwrite and not job.to_pipe and job.source.resolve() == job.target.resolve():
+            raise ImageError(
+                f"{job.source} would be replaced by its result; "
+                "choose another folder with -o, or add --overwrite"
+            )
+        finished = not job.to_pipe and not overwrite and job.target.exists()
+        (report.skipped if finished else wanted).append(job)
+    for _ in _overlapped(session, wanted, options, report):
+        if progress:
+            progress(report, len(jobs))
+    return report
+
+
+def _overlapped(
+    session: Restorer, jobs: Sequence[Job], options: _Options, report: RunReport
+) -> Iterator[None]:
+    """Run jobs with decoding ahead and encoding behind; yield when something is finished."""
+    writing: deque[tuple[Job, Future[Restored]]] = deque()
+
+    def settle(waiting: int) -> None:
+        while len(writing) > waiting or (writing and writing[0][1].done()):
+            job, task = writing.popleft()
+            with _failures(job, report):
+                report.done.append(task.result())
+
+    with (
+        ThreadPoolExecutor(_IN_FLIGHT, "whet-decode") as readers,
+        ThreadPoolExecutor(_IN_FLIGHT, "whet-encode") as writers,
+    ):
+        try:
+            for job, loading in _ahead(readers, jobs, options):
+                with _failures(job, report):
+                    before = loading.result()
+                    if before is None:
+                        report.done.append(_pass_in_bands(session, job, options))
+                    else:
+                        after, seconds = _timed(session, before, options)
+                        task = writers.submit(_finish, job, before, after, seconds, options)
+                        writing.append((job, task))
+                settle(_IN_FLIGHT)
+                yield
+        except BaseException:
+            # What is restored is still written; what is not even read can wait.
+            readers.shutdown(wait=False, cancel_futures=True)
+            raise
+        for waiting in reversed(range(len(writing))):
+            settle(waiting)
+            yield
+
+
+def _ahead(
+    readers: ThreadPoolExecutor, jobs: Sequence[Job], options: _Options
+) -> Iterator[tuple[Job, Future[Picture | None]]]:
+    """Yield jobs in order, each with its picture or, for one that passes in bands, None."""
+
+    def load(job: Job) -> Picture | None:
+        return None if _passes_in_bands(job, options) else _read(job, options)
+
+    loading: deque[tuple[Job, Future[Picture | None]]] = deque()
+    for job in jobs:
+        loading.append((job, readers.submit(load, job)))
+        if len(loading) > _IN_FLIGHT:
+            yield loading.popleft()
+    yield from loading
+
+
+@contextmanager
+def _failures(job: Job, report: RunReport) -> Iterator[None]:
+    """Put what one picture raises into the report, with the remedy."""
+    try:
+        yield
+    except WhetError as error:
+        report.failed.append((job, str(error)))
+    except MemoryError:
+        report.failed.append((job, f"{job.source} does not fit into memory; close other programs"))
