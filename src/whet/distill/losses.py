@@ -92,7 +92,8 @@ def frequency(restored: Tensor, sharp: Tensor) -> Tensor:
     Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021.
     """
     spectrum = torch.fft.rfft2((restored - sharp).float(), norm="ortho")
-    return spectrum.real.abs().mean() + spectrum.imag.abs().mean()
+    size: Tensor = spectrum.real.abs().mean() + spectrum.imag.abs().mean()
+    return size
 
 
 def distillation(restored: Tensor, teacher: Tensor) -> Tensor:

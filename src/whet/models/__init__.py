@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whet.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["MODELS", "TEACHERS", "ModelSpec", "build", "build_teacher"]
+__all__ = ["MODELS", "TEACHERS", "ModelSpec", "build", "build_teacher", "teaching"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def build(name: str) -> nn.Module:
     return factory(name)
 
 
-def build_teacher(name: str, weights: str | None = None, **options: object) -> nn.Module:
+def build_teacher(name: str, weights: Path | None = None, **options: object) -> nn.Module:
     """Return the teacher called ``name`` with pretrained weights, frozen and in eval mode.
 
     Args:
@@ -99,8 +100,24 @@ def build_teacher(name: str, weights: str | None = None, **options: object) -> n
     """
     if name not in TEACHERS:
         raise InputError(f"no teacher is called {name!r}; choose one of: {', '.join(TEACHERS)}")
-    from pathlib import Path
-
     load: Callable[..., nn.Module] = import_module(TEACHERS[name]).load_teacher
-    teacher = load(Path(weights) if weights else None, **options)
+    teacher = load(weights, **options)
     return teacher.eval().requires_grad_(False)
+
+
+def teaching(name: str, weights: Path | None = None) -> Callable[[Tensor], Tensor]:
+    """Return a teacher as a function NCHW -> NCHW in [0, 1], clamped, without gradients.
+
+    Raises:
+        InputError, ModelError: see :func:`build_teacher`.
+    """
+    import torch
+
+    teacher = build_teacher(name, weights)
+
+    def teach(degraded: Tensor) -> Tensor:
+        with torch.inference_mode():
+            restored: Tensor = teacher(degraded).float().clamp(0, 1)
+        return restored
+
+    return teach

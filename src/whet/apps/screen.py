@@ -1,0 +1,56 @@
+"""What a command prints: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["Advance", "bar", "note", "out"]
+
+Advance = Callable[..., None]
+"""``advance(done, total, text="")``."""
+
+
+def out(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Tell the person at the screen something; pipes do not see it."""
+    sys.stderr.write(text + "\n")
+
+
+@contextmanager
+def bar(title: str, *, quiet: bool = False) -> Iterator[Advance]:
+    """Show a progress bar with speed and time left on stderr while the block runs."""
+    if quiet:
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None, text="")
+
+        def advance(done: int, total: int, text: str = "") -> None:
+            progress.update(task, completed=done, total=total, text=text)
+
+        yield advance

@@ -1,0 +1,258 @@
+"""Commands of the workshop: data, distill, export, evaluate. Thin: each calls one part."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whet.apps.screen import bar, note, out
+from whet.errors import InputError, MissingExtraError
+
+__all__ = ["data", "distill", "evaluate", "export"]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+Photos = Annotated[Path | None, typer.Option(help="folder of sharp photographs")]
+Pairs = Annotated[Path | None, typer.Option(help="folder of degraded and sharp pairs")]
+Kind = Annotated[str, typer.Option(help="layout of --pairs: gopro, div2k, pairs, ...")]
+Vgg = Annotated[Path | None, typer.Option(help="VGG16 weights for perceptual terms")]
+TeacherWeights = Annotated[Path | None, typer.Option(help="checkpoint of the teacher")]
+
+data = typer.Typer(help="Data sets, teacher weights and banks.", no_args_is_help=True)
+
+
+def need_torch() -> None:
+    """Raise :class:`MissingExtraError` unless the workshop's libraries are installed."""
+    from importlib.util import find_spec
+
+    for package in ("torch", "accelerate", "safetensors"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "train")
+
+
+def settings(pairs: list[str]) -> dict[str, str]:
+    """Return ``key=value`` strings as a dictionary."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"--set takes key=value, not {pair!r}")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@data.command(name="list")
+def list_(as_json: AsJson = False) -> None:
+    """List the data sets and weights that whet knows."""
+    from whet.data.fetch import FETCHABLE, cached
+    from whet.data.sources import SOURCES
+
+    if as_json:
+        fetched = {name: str(cached(name) or "") for name in FETCHABLE}
+        out(json.dumps({"sources": {k: s.title for k, s in SOURCES.items()}, "fetch": fetched}))
+        return
+    out("data sets that you have (name a folder):")
+    for name, source in SOURCES.items():
+        out(f"  {name:<12} {source.title}")
+    out("weights that `whet data fetch NAME` brings:")
+    for name, item in FETCHABLE.items():
+        state = "in the cache" if cached(name) else "not fetched yet"
+        out(f"  {name:<12} {item.summary} ({state})")
+
+
+@data.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="what to fetch; see `whet data list`")],
+    quiet: Quiet = False,
+) -> None:
+    """Fetch public weights into the user cache, verified and converted."""
+    from whet.data import fetch as fetching
+
+    with bar(f"fetching {name}", quiet=quiet) as advance:
+        path = fetching.fetch(name, progress=lambda text, done: advance(int(100 * (done or 0)), 100, text))
+    out(str(path))
+
+
+@data.command()
+def check(
+    kind: Annotated[str, typer.Argument(help="gopro, div2k, pairs, photos, ...")],
+    folder: Annotated[Path, typer.Argument(help="where it lies")],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read every file of a data set and report everything that is wrong with it."""
+    from whet.data import sources
+
+    with bar("checking", quiet=quiet) as advance:
+        report = sources.check(kind, folder, progress=lambda done, total: advance(done, total))
+    out(json.dumps(report.to_json(), indent=1) if as_json else str(report))
+    raise typer.Exit(0 if report.ok else 2)
+
+
+@data.command()
+def make(
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder of the bank")],
+    photos: Annotated[Path, typer.Option(help="folder of sharp photographs")],
+    crops: Annotated[int, typer.Option(min=8, help="how many; continued if there are fewer")] = 256,
+    crop: Annotated[int, typer.Option(help="side in pixels")] = 256,
+    mix: Annotated[list[str] | None, typer.Option(help="degradation=share, repeatable")] = None,
+    split: Annotated[str, typer.Option(help="train, or all if scenes are held out elsewhere")] = (
+        "train"
+    ),
+    teacher: Annotated[str, typer.Option(help="maxim, restormer, ..., or none")] = "none",
+    teacher_weights: TeacherWeights = None,
+    seed: int = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write a bank of degraded crops, with the teacher's outputs; call again to continue."""
+    need_torch()
+    from whet.data.degradations import DEGRADATIONS
+    from whet.data.make import SHARD_CROPS, make_bank
+    from whet.data.sources import list_pairs
+    from whet.models import teaching
+    from whet.train.recipes import MOTION
+
+    shares = {key: _share(key, value) for key, value in settings(mix or []).items()} or MOTION
+    if unknown := set(shares) - set(DEGRADATIONS):
+        raise InputError(
+            f"no degradation {unknown.pop()!r}; choose from: {', '.join(DEGRADATIONS)}"
+        )
+    teach = None if teacher == "none" else teaching(teacher, teacher_weights)
+    with bar("writing shards", quiet=quiet) as advance:
+        make_bank(
+            output,
+            [pair.sharp for pair in list_pairs("photos", photos, split)],
+            shares,
+            shards=-(-crops // SHARD_CROPS),
+            crop=crop,
+            seed=seed,
+            teacher_name="" if teach is None else teacher,
+            teach=teach,
+            progress=lambda done, total: advance(done, total),
+        )
+    out(str(output))
+
+
+def _share(key: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise InputError(f"the share of {key} is a number, not {value!r}") from None
+
+
+def distill(
+    recipe: Annotated[str, typer.Argument(help="founding, founding-honest, quick, nano, ...")],
+    photos: Photos = None,
+    validation: Annotated[Path | None, typer.Option(help="photographs to hold out")] = None,
+    pairs: Pairs = None,
+    kind: Kind = "pairs",
+    bank: Annotated[list[Path] | None, typer.Option(help="from `whet data make`")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="folder of the run")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="key=value")] = None,
+    teacher_weights: TeacherWeights = None,
+    vgg: Vgg = None,
+    pictures: Annotated[int, typer.Option(help="held-out pictures to validate on")] = 8,
+    resume: Annotated[bool, typer.Option("--resume", help="continue the run in --output")] = False,
+    max_minutes: Annotated[float, typer.Option(help="stop, resumably, after this")] = math.inf,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a student by a recipe: photographs or pairs in, a checkpoint out."""
+    need_torch()
+    from whet.train.assemble import Material
+    from whet.train.recipes import RECIPES, override
+    from whet.train.run import run_recipe
+
+    if recipe not in RECIPES:
+        raise InputError(f"no recipe is called {recipe!r}; choose one of: {', '.join(RECIPES)}")
+    with bar(recipe, quiet=quiet) as advance:
+        summary = run_recipe(
+            override(RECIPES[recipe], settings(change or [])),
+            Material(
+                photos, validation, (kind, pairs) if pairs else None, tuple(bank or ()), pictures
+            ),
+            output or Path("runs") / recipe,
+            teacher_weights=teacher_weights,
+            vgg_weights=vgg,
+            resume=resume,
+            max_minutes=max_minutes,
+            threads=threads,
+            on_step=lambda p: advance(p.step, p.steps, training_text(p.terms, p.images_per_s)),
+        )
+    out(json.dumps(summary.to_json()) if as_json else str(summary))
+
+
+def training_text(terms: dict[str, float], images_per_s: float) -> str:
+    """Return what a training bar shows beside its time left."""
+    return f"loss {terms['total']:.4f}  {images_per_s:.1f} images/s"
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="student.safetensors, or founding .pth")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the .onnx file")] = None,
+    student: Annotated[
+        str | None, typer.Option(help="architecture, where the file does not say")
+    ] = (None),
+    int8: Annotated[bool, typer.Option("--int8", help="write an int8 file as well")] = False,
+    photos: Photos = None,
+    card: Annotated[Path | None, typer.Option(help="JSON with fields of the model card")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+) -> None:
+    """Write the self-describing model file of a checkpoint, checked against PyTorch."""
+    need_torch()
+    from whet.export.checkpoint import export_checkpoint
+
+    written = export_checkpoint(
+        checkpoint,
+        output or checkpoint.with_suffix(".onnx"),
+        student=student,
+        int8=int8,
+        photos=photos,
+        card_file=card,
+        overwrite=overwrite,
+    )
+    for path in written:
+        out(str(path))
+
+
+def evaluate(
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="repeatable")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="repeatable; default: all")] = None,
+    photos: Photos = None,
+    pairs: Pairs = None,
+    kind: Kind = "pairs",
+    limit: Annotated[int | None, typer.Option(min=1, help="pictures per suite")] = None,
+    baseline: Annotated[list[str] | None, typer.Option(help="unsharp, cas; repeatable")] = None,
+    teacher: Annotated[str | None, typer.Option(help="score a teacher too (slow)")] = None,
+    teacher_weights: TeacherWeights = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path(
+        "whet-report"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score models against what a user would pick instead, with intervals and pictures."""
+    from whet.evaluate.comparison import compare
+
+    with bar("scoring", quiet=quiet) as advance:
+        evaluation = compare(
+            model or ["small"],
+            output,
+            suites=suite or [],
+            photos=photos,
+            pairs=(kind, pairs) if pairs else None,
+            limit=limit,
+            baselines=baseline if baseline is not None else ["unsharp", "cas"],
+            teacher=teacher,
+            teacher_weights=teacher_weights,
+            overwrite=overwrite,
+            progress=lambda name, done, total: advance(done, total, name),
+        )
+    if as_json:
+        out(json.dumps(evaluation.to_json()))
+    else:
+        out((output / "report.md").read_text())
+        note(f"report: {output / 'report.html'}")

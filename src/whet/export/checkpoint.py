@@ -1,0 +1,150 @@
+"""From a checkpoint to model files: what ``whet export`` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from whet.artifact import Card
+from whet.data.sources import list_pairs
+from whet.errors import InputError, ModelError
+from whet.export.onnx import export
+from whet.export.quantize import quantize
+from whet.models import MODELS, build
+from whet.models.checkpoints import load_state, load_strict
+from whet.train.assemble import degraded_picture
+from whet.train.recipes import EVERYDAY
+
+__all__ = ["export_checkpoint", "load_student"]
+
+_CALIBRATION_PICTURES = 24
+_DROP_PICTURES = 16
+_WINDOW_PX = 512
+
+_FREE_FIELDS = (
+    "name", "version", "recipe", "data", "licences", "hardware", "hours", "scores",
+    "known_failures",
+)  # fmt: skip
+"""What a card file may say; the rest is measured at export."""
+
+
+def load_student(checkpoint: Path, name: str | None = None) -> tuple[str, nn.Module]:
+    """Return (architecture, student) of a checkpoint, loaded strictly.
+
+    Args:
+        checkpoint: ``student.safetensors`` of a run, or any file of the student's
+            state dict, such as the founding notebook's ``.pth``.
+        name: key of ``whet.models.MODELS``; None finds the one that fits.
+
+    Raises:
+        InputError: no such architecture.
+        ModelError: the file is damaged, or fits none.
+    """
+    state = load_state(checkpoint)
+    if name is None:
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        fitting = [
+            n
+            for n in MODELS
+            if {k: tuple(v.shape) for k, v in build(n).state_dict().items()} == shapes
+        ]
+        if not fitting:
+            raise ModelError(
+                f"{checkpoint} fits none of {', '.join(MODELS)}; it must be a student's state dict"
+            )
+        name = fitting[0]
+    student = build(name)
+    load_strict(student, state, str(checkpoint))
+    return name, student.eval()
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    target: Path,
+    *,
+    student: str | None = None,
+    int8: bool = False,
+    photos: Path | None = None,
+    card_file: Path | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write the float model file of a checkpoint, and the int8 one beside it if asked.
+
+    Args:
+        target: the float file; the int8 one is called ``NAME-int8.onnx``.
+        photos: sharp photographs for calibration; every other one measures the loss.
+        card_file: JSON with what the card should say of the training.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InputError: a file exists already, or ``int8`` without ``photos``.
+        ExportError: see :func:`whet.export.onnx.export` and :func:`whet.export.quantize.quantize`.
+    """
+    quantised = target.with_name(f"{target.stem}-int8{target.suffix}")
+    wanted = [target, quantised] if int8 else [target]
+    for path in wanted:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; add --overwrite, or name another file with -o")
+    if int8 and photos is None:
+        raise InputError("int8 is calibrated on real pictures; name a folder with --photos")
+    name, network = load_student(checkpoint, student)
+    spec = MODELS[name]
+    card = Card(
+        architecture=name,
+        multiple=spec.multiple,
+        halo=spec.halo,
+        kmac_per_px=spec.kmac_per_px,
+        parameters=0,
+        **{"name": target.stem, **_said(card_file)},
+    )
+    export(network, spec, target, card)
+    if int8 and photos is not None:
+        pairs = _pictures(photos)
+        quantize(
+            target,
+            quantised,
+            [degraded for degraded, _ in pairs[:_CALIBRATION_PICTURES]],
+            validation=pairs[_CALIBRATION_PICTURES:],
+        )
+    return wanted
+
+
+def _said(card_file: Path | None) -> dict[str, Any]:
+    if card_file is None:
+        return {}
+    try:
+        said = json.loads(card_file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{card_file} is no JSON that can be read: {error}") from None
+    if not isinstance(said, dict) or (unknown := set(said) - set(_FREE_FIELDS)):
+        raise InputError(f"{card_file} may say: {', '.join(_FREE_FIELDS)}; not {unknown}")
+    for field in ("data", "licences", "known_failures"):
+        if field in said:
+            said[field] = tuple(said[field])
+    return said
+
+
+def _pictures(photos: Path) -> Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Return (degraded, sharp) windows, each photograph spoilt in turn in everyday ways."""
+    paths = [pair.sharp for pair in list_pairs("photos", photos, split="all")]
+    kinds = sorted(EVERYDAY)
+    wanted = _CALIBRATION_PICTURES + _DROP_PICTURES
+    chosen = [
+        degraded_picture(paths[i % len(paths)], kinds[(i + i // len(paths)) % len(kinds)])
+        for i in range(wanted)
+    ]
+    windows = []
+    for picture in chosen:
+        height, width = picture.sharp.shape[:2]
+        top, left = max(0, height - _WINDOW_PX) // 2, max(0, width - _WINDOW_PX) // 2
+        cut = (slice(top, top + _WINDOW_PX), slice(left, left + _WINDOW_PX))
+        windows.append((picture.degraded[cut].copy(), picture.sharp[cut].copy()))
+    return windows
