@@ -89,7 +89,7 @@ class Maxim(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         """Restore (N, 3, H, W); height and width of at least 16 pixels.
 
-        Memory grows with the area, about 13 bytes x 1,000 per pixel: larger
+        Memory grows with the area, about 7 kB per pixel of a batch: larger
         pictures than 512 x 512 are for :meth:`restore_tiled`.
 
         Raises:
