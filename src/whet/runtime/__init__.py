@@ -1,0 +1,154 @@
+"""Use of a model file: open it in a runtime, restore pictures with it.
+
+A new runtime is one module with ``open_engine(model, threads) -> Engine`` plus
+one line in :data:`RUNTIMES`. Nothing here imports a runtime before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from whet.artifact import Card, Precision, read_model, resolve, shipped
+from whet.errors import InputError, MissingExtraError, ModelError
+from whet.runtime import privacy
+from whet.runtime.processor import int8_is_fast
+
+__all__ = ["RUNTIMES", "Runtime", "Session", "available", "open_session", "preferred_precision"]
+
+
+class Session(Protocol):
+    """A model, opened. May be used from several threads at once."""
+
+    @property
+    def card(self) -> Card:
+        """What the model file says about itself."""
+
+    @property
+    def runtime(self) -> str:
+        """Key of :data:`RUNTIMES` that computes."""
+
+    def restore(self, image: NDArray[Any], strength: float = 1.0) -> NDArray[Any]:
+        """Return ``degraded + strength * (restored - degraded)``, rounded to the input's type.
+
+        Args:
+            image: uint8 or uint16 (H, W, 3) RGB, any H, W >= 1; not modified.
+            strength: 0 returns the picture exactly, 1 what the network makes of it.
+
+        Raises:
+            InputError: not such a picture, or a strength that is negative or not finite.
+        """
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How to find one runtime.
+
+    Attributes:
+        module: has ``open_engine``.
+        package: what must be importable.
+        extra: the extra of whet that installs it; empty where the core does.
+        precisions: of the model files it runs.
+        summary: one line for people.
+    """
+
+    module: str
+    package: str
+    extra: str
+    precisions: tuple[Precision, ...]
+    summary: str
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    "openvino": Runtime(
+        "whet.runtime.openvino_session",
+        "openvino",
+        "",
+        ("float32", "int8"),
+        "fastest on x86-64 processors",
+    ),
+    "onnxruntime": Runtime(
+        "whet.runtime.onnxruntime_session",
+        "onnxruntime",
+        "",
+        ("float32", "int8"),
+        "any processor",
+    ),
+    "torch": Runtime(
+        "whet.runtime.torch_session",
+        "torch",
+        "train",
+        ("float32",),
+        "NVIDIA GPUs; on a processor for comparison",
+    ),
+}
+"""In the order in which ``auto`` prefers them."""
+
+
+def available() -> tuple[str, ...]:
+    """Return the runtimes that are installed, best first."""
+    return tuple(name for name, runtime in RUNTIMES.items() if find_spec(runtime.package))
+
+
+def preferred_precision(runtime: str) -> Precision:
+    """Return int8 where the runtime and this processor compute it faster than float."""
+    int8 = "int8" in RUNTIMES[runtime].precisions and int8_is_fast()
+    return "int8" if int8 else "float32"
+
+
+def open_session(
+    model: str | Path = "small",
+    runtime: str = "auto",
+    threads: int | None = None,
+    precision: Precision | Literal["auto"] = "auto",
+) -> Session:
+    """Open a model.
+
+    Args:
+        model: name of a shipped model, or path of a model file.
+        runtime: key of :data:`RUNTIMES`; ``auto`` takes the first one installed.
+        threads: of computation; None leaves it to the runtime, which takes all cores.
+        precision: for a shipped name that comes in both. ``auto`` takes int8 where
+            :func:`preferred_precision` says so and the file is there.
+
+    Raises:
+        InputError: no such runtime, precision or number of threads.
+        MissingExtraError: the runtime is not installed.
+        ModelError: no such model, or one that cannot be trusted or run here.
+    """
+    if runtime == "auto":
+        runtime = next(iter(available()), "onnxruntime")
+    if runtime not in RUNTIMES:
+        raise InputError(f"no runtime {runtime!r}; choose auto or one of: {', '.join(RUNTIMES)}")
+    if precision not in ("auto", "float32", "int8"):
+        raise InputError(f"no precision {precision!r}; choose auto, float32 or int8")
+    if threads is not None and threads < 1:
+        raise InputError(f"{threads} threads cannot compute; give 1 or more, or leave it out")
+    chosen = RUNTIMES[runtime]
+    if find_spec(chosen.package) is None:
+        raise MissingExtraError(chosen.package, chosen.extra)
+    path = _file(model, runtime, precision)
+    graph, card = read_model(path)
+    if precision not in ("auto", card.precision):
+        raise ModelError(f"{path} is {card.precision}, not {precision}; leave the precision open")
+    if card.precision not in chosen.precisions:
+        raise ModelError(f"{runtime} does not run {card.precision}; use another runtime for {path}")
+    privacy.silence()
+    from whet.runtime.session import ArtifactSession
+
+    engine = import_module(chosen.module).open_engine(graph, threads)
+    return ArtifactSession(card, runtime, engine)
+
+
+def _file(model: str | Path, runtime: str, precision: Precision | Literal["auto"]) -> Path:
+    if precision != "auto":
+        return resolve(model, precision)
+    wanted = preferred_precision(runtime)
+    both = {str(model), f"{model}-int8"} <= set(shipped())
+    return resolve(model, wanted if both else None)

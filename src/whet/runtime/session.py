@@ -1,0 +1,79 @@
+"""The session that every runtime shares: checks, strength, bit depth, tiles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet.artifact import Card
+from whet.errors import InputError
+from whet.runtime.tiling import restore_tiled
+
+__all__ = ["ArtifactSession", "Engine"]
+
+
+class Engine(Protocol):
+    """What a runtime must be able to do, from several threads at once.
+
+    Heights and widths are multiples of the card's.
+    """
+
+    def restore_bytes(self, image: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+        """Restore C-contiguous uint8 (H, W, 3); blend in float32, round to nearest."""
+
+    def restore_floats(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Restore float32 (H, W, 3) in [0, 1]."""
+
+
+class ArtifactSession:
+    """A model file opened in one runtime. See :class:`whet.runtime.Session`."""
+
+    def __init__(self, card: Card, runtime: str, engine: Engine) -> None:
+        self._card = card
+        self._runtime = runtime
+        self._engine = engine
+
+    @property
+    def card(self) -> Card:
+        return self._card
+
+    @property
+    def runtime(self) -> str:
+        return self._runtime
+
+    def __repr__(self) -> str:
+        return f"<{self._card.name} {self._card.precision} in {self._runtime}>"
+
+    def restore(self, image: NDArray[Any], strength: float = 1.0) -> NDArray[Any]:
+        """See :meth:`whet.runtime.Session.restore`."""
+        _check(image, strength)
+        if strength == 0:
+            return image.copy()
+
+        def run(tile: NDArray[Any]) -> NDArray[Any]:
+            if tile.dtype == np.uint8:
+                return self._engine.restore_bytes(tile, strength)
+            return self._restore_deep(tile, strength)
+
+        return restore_tiled(run, image, multiple=self._card.multiple, halo=self._card.halo)
+
+    def _restore_deep(self, tile: NDArray[np.uint16], strength: float) -> NDArray[np.uint16]:
+        # float32 holds every 16-bit value exactly: no residual, no change.
+        degraded: NDArray[np.float32] = np.divide(tile, 65535, dtype=np.float32)
+        restored = self._engine.restore_floats(degraded)
+        if strength != 1:
+            restored = degraded + np.float32(strength) * (restored - degraded)
+        return np.rint(restored.clip(0, 1) * np.float32(65535)).astype(np.uint16)
+
+
+def _check(image: NDArray[Any], strength: float) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise InputError(f"a picture is a uint8 or uint16 array, not {kind}; convert it first")
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(f"a picture has shape (H, W, 3), not {image.shape}; drop alpha, add RGB")
+    if not (math.isfinite(strength) and strength >= 0):
+        raise InputError(f"strength {strength} is not 0 or more; 1 is what the network does")
