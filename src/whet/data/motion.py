@@ -196,12 +196,10 @@ def _doubled(images: Tensor, dim: int) -> Tensor:
     length = images.shape[dim]
     ends = images.narrow(dim, 0, 1), images.narrow(dim, length - 1, 1)
     wide = torch.cat([ends[0], ends[0], images, ends[1], ends[1]], dim)
-    pairs = [wide.narrow(dim, i, length - 1) + wide.narrow(dim, 5 - i, length - 1) for i in range(3)]
-    between = (pairs[0] - 5 * pairs[1] + 20 * pairs[2]) / 32
+    taps = [wide.narrow(dim, i, length - 1) for i in range(6)]
+    between = (taps[0] + taps[5] - 5 * (taps[1] + taps[4]) + 20 * (taps[2] + taps[3])) / 32
     between = torch.cat([between, ends[1]], dim)
-    doubled = torch.stack([images, between], dim % images.ndim + 1).flatten(
-        dim % images.ndim, dim % images.ndim + 1
-    )
+    doubled = torch.stack([images, between], dim + 1).flatten(dim, dim + 1)
     return doubled.narrow(dim, 0, 2 * length - 1)
 
 
