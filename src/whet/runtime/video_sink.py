@@ -1,0 +1,249 @@
+"""Writing video: one encoder, and every other stream of the source copied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from whet.errors import MediaError
+from whet.runtime.media import Frame, Item, VideoSource
+
+__all__ = ["CODECS", "CONTAINERS", "Codec", "Container", "VideoSink"]
+
+# Exact rounding changes nothing measurable in this direction and takes twice the time.
+_TO_YUV = Interpolation.BICUBIC
+_UNSPECIFIED = 2  # AVCOL_PRI_UNSPECIFIED, AVCOL_TRC_UNSPECIFIED, AVCOL_SPC_UNSPECIFIED
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A way to encode video.
+
+    Attributes:
+        encoder: FFmpeg's name.
+        crf: default constant rate factor; None where the encoder has none.
+        preset: default preset; None where the encoder has none.
+        options: further options, always set.
+    """
+
+    encoder: str
+    crf: int | None
+    preset: str | None
+    options: Mapping[str, str]
+
+
+CODECS: Mapping[str, Codec] = {
+    "h264": Codec("libx264", 18, "veryfast", {}),
+    "hevc": Codec("libx265", 20, "fast", {"x265-params": "log-level=none"}),
+    "av1": Codec("libsvtav1", 28, "8", {}),
+    "vp9": Codec("libvpx-vp9", 28, None, {"b:v": "0", "cpu-used": "4", "row-mt": "1"}),
+    "ffv1": Codec("ffv1", None, None, {"level": "3"}),
+}
+"""Codec name -> encoder. Any other name is taken as an encoder of FFmpeg's own."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file format for video: FFmpeg's name and the codec that suits it."""
+
+    format: str
+    codec: str = "h264"
+
+
+CONTAINERS: Mapping[str, Container] = {
+    ".mp4": Container("mp4"),
+    ".m4v": Container("mp4"),
+    ".mov": Container("mov"),
+    ".mkv": Container("matroska"),
+    ".webm": Container("webm", "vp9"),
+    ".ts": Container("mpegts"),
+}
+"""File name ending -> container."""
+
+
+class VideoSink:
+    """A video file being written; every stream of the source has its place in it.
+
+    Args:
+        path: where to write; its suffix does not matter.
+        source: what the file is made from.
+        container: its format.
+        codec: a key of :data:`CODECS` or an encoder's name.
+        crf: constant rate factor; None takes the codec's default.
+        preset: the encoder's preset; None takes the codec's default.
+
+    Attributes:
+        notes: what could not be carried over, in sentences.
+
+    Raises:
+        MediaError: the encoder does not exist or refuses its options, or the
+            container cannot hold a stream.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: VideoSource,
+        container: Container,
+        codec: str,
+        *,
+        crf: int | None = None,
+        preset: str | None = None,
+    ) -> None:
+        self.notes: list[str] = []
+        self._source = source
+        self._format = container.format
+        encoder = CODECS.get(codec, Codec(codec, None, None, {}))
+        self.output = av.open(str(path), "w", format=container.format)
+        self._opened = False
+        try:
+            self._video = self._add_video(encoder, crf, preset)
+            self._copies = {s.index: copy for s in source.copied if (copy := self._add_copy(s))}
+            self.output.metadata.update(_kept_metadata(source.container.metadata))
+            if chapters := source.container.chapters():
+                self.output.set_chapters(chapters)
+            self.output.start_encoding()
+            self._opened = True
+        except (av.error.FFmpegError, ValueError) as error:
+            raise MediaError(
+                f"{codec} cannot be encoded like this ({error}); check codec, CRF and preset"
+            ) from error
+        finally:
+            if not self._opened:
+                self.output.close()
+        self._reformatter = VideoReformatter()
+
+    def _add_video(self, codec: Codec, crf: int | None, preset: str | None) -> Any:
+        first, stream = self._source.first, self._source.stream
+        try:
+            known = av.codec.Codec(codec.encoder, "w")
+        except av.codec.codec.UnknownCodecError:
+            raise MediaError(
+                f"this FFmpeg has no encoder {codec.encoder!r}; choose one of: {', '.join(CODECS)}"
+            ) from None
+        options = dict(codec.options)
+        if (crf := codec.crf if crf is None else crf) is not None:
+            options["crf"] = str(crf)
+        if preset := preset or codec.preset:
+            options["preset"] = preset
+        try:
+            video: Any = self.output.add_stream(
+                codec.encoder, rate=stream.average_rate or 25, options=options
+            )
+        except ValueError:
+            raise MediaError(
+                f"{self._format} cannot hold {codec.encoder}; write an .mkv or choose another codec"
+            ) from None
+        context = video.codec_context
+        context.width, context.height = first.width, first.height
+        context.pix_fmt = self._pixel_format(known)
+        video.time_base = context.time_base = stream.time_base
+        context.sample_aspect_ratio = stream.sample_aspect_ratio or Fraction(1)
+        context.color_range = ColorRange.JPEG if self._source.full_range else first.color_range
+        for tag in ("color_primaries", "color_trc", "colorspace"):
+            setattr(context, tag, getattr(first, tag, _UNSPECIFIED))
+        if matrix := first.side_data.get("DISPLAYMATRIX"):
+            video.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
+        video.metadata.update(_kept_metadata(stream.metadata))
+        return video
+
+    def _pixel_format(self, codec: Any) -> str:
+        """Choose the source's sampling and depth, or the nearest that the encoder takes."""
+        first = self._source.first
+        name = first.format.name
+        supported = {fmt.name for fmt in codec.video_formats or ()}
+        found = re.match(r"yuvj?a?(4\d\d)p", name)
+        chroma = found[1] if found else "420"
+        if (first.width % 2 and chroma != "444") or (first.height % 2 and chroma == "420"):
+            chroma = "444"
+            self.notes.append("an odd width or height needs 4:4:4 chroma, which few players take")
+        if "a" in name.split("p")[0] or name in ("rgba", "bgra", "argb", "abgr"):
+            self.notes.append("transparency was left out; encoded video holds none")
+        bits = max(part.bits for part in first.format.components)
+        depths = [end for least, end in ((11, "p12le"), (9, "p10le"), (0, "p")) if bits >= least]
+        wanted = [f"yuv{kind}{depth}" for kind in (chroma, "420") for depth in depths]
+        chosen = next((fmt for fmt in wanted if fmt in supported), "yuv420p")
+        if self._source.deep and chosen.endswith("p"):
+            self.notes.append(f"{codec.name} takes 8 bits per channel: more were reduced to 8")
+        return chosen
+
+    def _add_copy(self, stream: Any) -> Any:
+        """Add a stream that is copied packet by packet; None where nothing is lost without it."""
+        attachment = stream.type == "attachment" and self._format == "matroska"
+        if stream.type in ("data", "attachment") and not attachment:
+            if "timecode" not in stream.metadata:  # which is written anew from the video's
+                note = f"a {stream.type} stream was left out; {self._format} holds none"
+                self.notes.append(note)
+            return None
+        try:
+            copy = self.output.add_stream_from_template(stream, opaque=True)
+        except (ValueError, av.error.FFmpegError) as error:
+            name = stream.codec_context.name if stream.codec_context else "unknown"
+            raise MediaError(
+                f"{self._format} cannot hold the {stream.type} stream ({name}); write an .mkv"
+            ) from error
+        copy.metadata.update(_kept_metadata(stream.metadata))
+        copy.disposition = stream.disposition
+        return copy
+
+    def write(self, item: Item) -> None:
+        """Encode a frame, or copy a packet.
+
+        Raises:
+            av.error.FFmpegError: the disk is full or gone.
+        """
+        if isinstance(item, Frame):
+            self.output.mux(self._video.encode(self._encodable(item)))
+        elif (copy := self._copies.get(item.stream_index)) is not None:
+            item.stream = copy
+            self.output.mux_one(item)
+
+    def _encodable(self, frame: Frame) -> Any:
+        source = self._source
+        pixels: NDArray[Any] = np.ascontiguousarray(frame.pixels)
+        if pixels.dtype == np.uint8:
+            rgb = av.VideoFrame.from_numpy_buffer(pixels, "rgb24")
+        else:
+            rgb = av.VideoFrame.from_ndarray(pixels, "rgb48le")
+        encodable = self._reformatter.reformat(
+            rgb,
+            format=self._video.codec_context.pix_fmt,
+            src_colorspace=source.matrix,
+            dst_colorspace=source.matrix,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.JPEG if source.full_range else ColorRange.MPEG,
+            interpolation=_TO_YUV,
+        )
+        encodable.pts, encodable.time_base = frame.pts, source.stream.time_base
+        encodable.duration = frame.duration
+        return encodable
+
+    def close(self) -> None:
+        """Write what the encoder still holds, and the index that makes the file playable."""
+        if self._opened:
+            self.output.mux(self._video.encode(None))
+        self.output.close()
+
+    def abandon(self) -> None:
+        """Release the file without finishing it."""
+        self._opened = False
+        try:
+            self.output.close()
+        except (av.error.FFmpegError, OSError):
+            return
+
+
+def _kept_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Drop what describes the old file's encoding and not its content."""
+    gone = {"encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id"}
+    return {key: value for key, value in metadata.items() if key.lower() not in gone}
