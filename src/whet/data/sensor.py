@@ -36,7 +36,8 @@ READ_SIGMA = (2e-4, 2e-3)
 NOISE_BLUR = (0.0, 0.6)
 """Weight of a 3x3 binomial blur on the noise: demosaicking correlates neighbours."""
 HIGHLIGHT_START = 0.98
-"""sRGB level (brightest channel) above which a pixel may have been clipped by the sensor."""
+"""sRGB level of all three channels above which a pixel was clipped by the sensor. Pure
+colours reach 1 in one channel without being light; a lower level would bleach pale skies."""
 
 
 def to_linear(srgb: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ def column(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 def boost_highlights(linear: Tensor, factors: Sequence[float]) -> Tensor:
-    """Multiply near-white pixels by up to ``factors`` (one per image, >= 1).
+    """Multiply white pixels by up to ``factors`` (one per image, >= 1).
 
     A sharp file stores every highlight as 1.0 whatever its true strength; blurred
     lamps and skies are wide and flat because the true light was far above white.
@@ -69,7 +70,7 @@ def boost_highlights(linear: Tensor, factors: Sequence[float]) -> Tensor:
     contour appears. The result may exceed 1; clip after averaging.
     """
     start = float(to_linear(torch.tensor(HIGHLIGHT_START)))
-    ramp = ((linear.amax(1, keepdim=True) - start) / (1 - start)).clamp(0, 1)
+    ramp = ((linear.amin(1, keepdim=True) - start) / (1 - start)).clamp(0, 1)
     gain = 1 + (column(factors, linear) - 1) * ramp * ramp * (3 - 2 * ramp)
     return linear * gain
 
