@@ -91,6 +91,27 @@ def test_lossless_formats_keep_every_bit(suffix, dtype, gray, with_alpha, tmp_pa
         assert back.alpha is None
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 3), (np.uint16, 3), (np.uint16, 4)])
+def test_a_tiff_of_many_strips_is_read_by_another_library(dtype, channels, compressed, tmp_path):
+    pixels = np.tile(smooth(100, 300, dtype), (15, 1, 1))
+    alpha = pixels[..., :1] if channels == 4 else None
+    write(Picture(pixels, alpha, Metadata(compressed=compressed)), tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert len(file.pages.first.dataoffsets) > 1
+        stored = file.asarray()
+    np.testing.assert_array_equal(stored[..., :3], pixels)
+    assert stored.shape == (1500, 300, channels)
+    if dtype == np.uint8:
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), stored)
+
+
+def test_a_gray_tiff_of_many_strips_stays_gray(tmp_path):
+    pixels = np.repeat(np.tile(noise(100, 1000)[..., :1], (15, 1, 1)), 3, axis=2)
+    write(Picture(pixels, metadata=Metadata(gray=True)), tmp_path / "a.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), pixels[..., 0])
+
+
 def test_16_bit_png_written_by_another_library_is_not_reduced_to_8():
     pixels = noise(20, 30, np.uint16)
     data = imagecodecs.png_encode(pixels)

@@ -226,16 +226,26 @@ def write_bands(
         dtype: uint8 or uint16.
         metadata: ``gray`` and ``compressed`` decide the colour type and storage.
     """
+    import imagecodecs
     import tifffile
 
     height, width, channels = shape
     channels -= 2 * metadata.gray
     exif = parsed_exif(metadata.exif)
+
+    def encoded(strip: Pixels) -> bytes:
+        strip = to_gray(strip) if metadata.gray else strip
+        if not metadata.compressed:
+            return strip.tobytes()
+        # Level 1 of libdeflate packs a photograph to 51%, level 6 to 49% in three times the time.
+        differences = imagecodecs.delta_encode(strip, axis=1)
+        return bytes(imagecodecs.deflate_encode(differences.tobytes(), level=1))
+
     rows = max(1, min(height, _STRIP_BYTES // (width * channels * dtype.itemsize)))
     raw_bytes = height * width * channels * dtype.itemsize
     with tifffile.TiffWriter(stream, bigtiff=raw_bytes > 2**32 - 2**25) as writer:
         writer.write(
-            regrouped(map(to_gray, bands) if metadata.gray else bands, rows),
+            map(encoded, regrouped(bands, rows)),
             shape=(height, width, channels) if channels > 1 else (height, width),
             dtype=dtype,
             photometric="minisblack" if metadata.gray else "rgb",
