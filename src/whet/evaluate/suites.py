@@ -1,0 +1,262 @@
+"""What is scored: real pairs, sharp photographs degraded by seed, and sharp pass-through.
+
+A suite yields its pictures one by one, at full resolution, as uint8 HWC RGB. The
+degraded version of a photograph depends on the photograph's name and the suite
+alone, so two runs, on two machines, with more or fewer photographs, score the
+same pixels (up to one level where a codec rounds).
+
+A new synthetic suite is one line in :data:`SUITES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from whet.data.scenes import stable_hash
+from whet.data.sources import Pair, list_pairs
+from whet.errors import DataError, InputError, MissingExtraError
+from whet.image import read
+
+__all__ = ["SUITES", "Item", "Suite", "SuiteSpec", "open_pairs", "open_suite", "resized"]
+
+Pixels = NDArray[np.uint8]
+
+HELD_OUT = Path(__file__).resolve().parent.parent / "demo_data" / "heldout"
+"""Photographs that come with whet and are in no training set."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture to restore.
+
+    Attributes:
+        name: unique within the suite.
+        degraded: uint8 HWC RGB, what a restorer is given.
+        sharp: uint8 HWC RGB of the same shape, what it is compared with.
+        scene: pictures of one scene are not independent.
+        group: category by which means are broken down, "" for none.
+        note: what was done to the picture, "" for nothing.
+    """
+
+    name: str
+    degraded: Pixels
+    sharp: Pixels
+    scene: str
+    group: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named series of items, loaded as they are asked for.
+
+    Attributes:
+        name: short, for tables.
+        description: one sentence about where the pictures come from.
+        count: how many items there are.
+        load: starts a new pass over the items.
+        resized_to: (width, height) to which pictures were squashed, or None. A
+            score on resized pictures is not comparable with any other.
+    """
+
+    name: str
+    description: str
+    count: int
+    load: Callable[[], Iterator[Item]]
+    resized_to: tuple[int, int] | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.load()
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True)
+class SuiteSpec:
+    """One row of :data:`SUITES`.
+
+    Attributes:
+        degradation: a key of ``whet.data.degradations.DEGRADATIONS``, or "" for none.
+        description: one sentence for tables.
+    """
+
+    degradation: str
+    description: str
+
+
+SUITES: Mapping[str, SuiteSpec] = {
+    "shake-srgb": SuiteSpec("shake-srgb", "camera shake, averaged in sRGB as in GoPro"),
+    "shake-linear": SuiteSpec("shake-linear", "camera shake, averaged in linear light"),
+    "object": SuiteSpec("object", "an object moving before a still background"),
+    "defocus": SuiteSpec("defocus", "out of focus"),
+    "bicubic-x2": SuiteSpec("bicubic-x2", "halved and doubled in size, bicubic"),
+    "bicubic-x3": SuiteSpec("bicubic-x3", "shrunk and enlarged by 3, bicubic"),
+    "call-150k": SuiteSpec("call-150k", "video call, H.264 at 150 kbit/s"),
+    "call-400k": SuiteSpec("call-400k", "video call, H.264 at 400 kbit/s"),
+    "call-1000k": SuiteSpec("call-1000k", "video call, H.264 at 1000 kbit/s"),
+    "sharp": SuiteSpec("", "already sharp: must come back unchanged"),
+}
+
+
+def open_suite(name: str, photos: Path | None = None, limit: int | None = None) -> Suite:
+    """Return a synthetic suite over a folder of sharp photographs.
+
+    Args:
+        name: a key of :data:`SUITES`.
+        photos: folder of photographs; None takes the held-out ones of whet.
+        limit: take this many, chosen by the hash of their names; None takes all.
+
+    Raises:
+        InputError: no suite has that name, or the limit is below one.
+        DataError: the folder is missing, empty, or holds a broken picture.
+        MissingExtraError: the suite degrades pictures and PyTorch is not installed.
+    """
+    if name not in SUITES:
+        raise InputError(f"no suite is called {name!r}; choose one of: {', '.join(SUITES)}")
+    spec = SUITES[name]
+    if photos is None and not HELD_OUT.is_dir():
+        raise DataError("no photographs came with this copy of whet; pass --photos FOLDER")
+    degrade = _degrader(spec.degradation) if spec.degradation else _pass_through
+    pairs = _limited(list_pairs("photos", photos or HELD_OUT, "all"), limit)
+
+    def load() -> Iterator[Item]:
+        for pair in pairs:
+            sharp = _read(pair.sharp)
+            degraded = degrade(sharp, _seed(name, pair.name))
+            yield Item(pair.name, degraded, sharp, pair.scene, _group(pair), spec.degradation)
+
+    return Suite(name, spec.description, len(pairs), load)
+
+
+def open_pairs(
+    root: Path, kind: str = "pairs", split: str = "all", limit: int | None = None
+) -> Suite:
+    """Return a suite over real pairs of degraded and sharp pictures.
+
+    Args:
+        root: folder of the data set.
+        kind: its layout, a key of ``whet.data.sources.SOURCES``.
+        split: "train", "val", "test", "all" or several joined by "+".
+        limit: take this many, chosen by the hash of their names; None takes all.
+
+    Raises:
+        InputError: no such layout or split.
+        DataError: the folder is missing or anything in it is broken, or the
+            data set has no degraded pictures.
+    """
+    pairs = _limited(list_pairs(kind, root, split), limit)
+    if all(pair.degraded is None for pair in pairs):
+        raise DataError(
+            f"{root} holds sharp pictures only; name a synthetic suite and pass it as --photos"
+        )
+
+    def load() -> Iterator[Item]:
+        for pair in pairs:
+            if pair.degraded is None:
+                continue
+            sharp, degraded = _read(pair.sharp), _read(pair.degraded)
+            note = ""
+            if pair.scale > 1:
+                degraded = _enlarged(degraded, sharp.shape[:2])
+                note = f"enlarged by {pair.scale}, bicubic"
+            yield Item(pair.name, degraded, sharp, pair.scene, pair.name.partition("/")[0], note)
+
+    return Suite(
+        root.name or kind,
+        f"real degraded and sharp pictures of the folder {root.name}",
+        len(pairs),
+        load,
+    )
+
+
+def resized(suite: Suite, width: int, height: int) -> Suite:
+    """Return ``suite`` with every picture squashed to one size, as the founding run did.
+
+    The name, and with it every table, says so: such scores are far higher than
+    full-resolution ones and compare with nothing else. Bilinear with antialiasing.
+    """
+
+    def squash(pixels: Pixels) -> Pixels:
+        image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+        return np.array(image)
+
+    def load() -> Iterator[Item]:
+        for item in suite:
+            yield replace(item, degraded=squash(item.degraded), sharp=squash(item.sharp))
+
+    name = f"{suite.name}, RESIZED to {width} x {height}"
+    return replace(suite, name=name, load=load, resized_to=(width, height))
+
+
+def _seed(suite: str, picture: str) -> int:
+    return stable_hash(f"{suite}/{picture}")
+
+
+def _group(pair: Pair) -> str:
+    """Return the folder, or the leading word of the file name: ``animals_12`` -> ``animals``."""
+    word = re.match(r"[^\W\d_]+", pair.name.partition("/")[0])
+    return word.group().lower() if word else ""
+
+
+def _limited(pairs: list[Pair], limit: int | None) -> list[Pair]:
+    if limit is None:
+        return pairs
+    if limit < 1:
+        raise InputError(f"a suite needs at least one picture, not {limit}")
+    chosen = sorted(pairs, key=lambda pair: stable_hash(pair.name))[:limit]
+    return sorted(chosen, key=lambda pair: pair.name)
+
+
+def _read(path: Path) -> Pixels:
+    """Read one picture as uint8 HWC RGB; alpha is left out, 16 bits are rounded to 8."""
+    pixels = read(path).pixels
+    if pixels.dtype == np.uint16:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return pixels.astype(np.uint8)
+
+
+def _pass_through(sharp: Pixels, seed: int) -> Pixels:  # noqa: ARG001
+    return sharp.copy()
+
+
+def _degrader(name: str) -> Callable[[Pixels, int], Pixels]:
+    """Return ``(sharp, seed) -> degraded`` on uint8 HWC; PyTorch is imported here at the latest."""
+    _require_torch()
+    import torch
+
+    from whet.data.degradations import degrade
+
+    def apply(sharp: Pixels, seed: int) -> Pixels:
+        tensor = torch.tensor(sharp).permute(2, 0, 1)[None].float() / 255
+        degraded = degrade(name, tensor, [seed])[0].permute(1, 2, 0)
+        result: Pixels = (degraded * 255).round().to(torch.uint8).contiguous().numpy()
+        return result
+
+    return apply
+
+
+def _enlarged(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
+    """Enlarge to (height, width) with the kernel that DIV2K's small pictures were made with."""
+    _require_torch()
+    import torch
+
+    from whet.data.resize import imresize
+
+    tensor = torch.tensor(pixels).permute(2, 0, 1)[None].float()
+    large = imresize(tensor, (size[0], size[1]))[0].permute(1, 2, 0)
+    result: Pixels = large.round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
+    return result
+
+
+def _require_torch() -> None:
+    if find_spec("torch") is None:
+        raise MissingExtraError("PyTorch", "train")
