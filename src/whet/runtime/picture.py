@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from whet.image import Picture, Pixels
 from whet.image.tiff import TiffBands, regrouped, write_bands
 from whet.runtime.tiling import restore_bands
 
-__all__ = ["Restorer", "fill_hidden", "is_large_tiff", "restore_large_tiff", "restore_picture"]
+if TYPE_CHECKING:
+    from whet.runtime import Session
+
+__all__ = ["fill_hidden", "is_large_tiff", "restore_large_tiff", "restore_picture"]
 
 LARGE_PX = 2**24
 """TIFFs above 16.8 megapixels pass in bands, in memory that does not grow with their height."""
@@ -23,25 +26,6 @@ LARGE_PX = 2**24
 _BAND_TILE_PX = 1024
 _FILL_ROWS = 256  # a multiple of the largest block
 _FILL_LEVELS = 6  # blocks of up to 64 pixels, beyond the reach of a real-time network
-
-
-class CardLike(Protocol):
-    """What restoring needs to know of a model."""
-
-    @property
-    def multiple(self) -> int: ...
-    @property
-    def halo(self) -> int: ...
-
-
-class Restorer(Protocol):
-    """The part of ``whet.runtime.Session`` that is used here."""
-
-    @property
-    def card(self) -> CardLike: ...
-
-    def restore(self, image: Any, strength: float = 1.0) -> Any:
-        """Return HWC uint8 or uint16 RGB of the same shape and dtype."""
 
 
 def fill_hidden(pixels: Pixels, hidden: NDArray[np.bool_]) -> Pixels:
@@ -89,7 +73,7 @@ def _halved(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return array[::2, ::2] + array[1::2, ::2] + array[::2, 1::2] + array[1::2, 1::2]
 
 
-def restore_picture(session: Restorer, picture: Picture, strength: float = 1.0) -> Picture:
+def restore_picture(session: Session, picture: Picture, strength: float = 1.0) -> Picture:
     """Return the restored picture; alpha, colours under alpha 0 and metadata are untouched.
 
     Args:
@@ -123,7 +107,7 @@ def is_large_tiff(source: Path, max_pixels: int) -> bool:
 
 
 def restore_large_tiff(
-    session: Restorer,
+    session: Session,
     source: Path,
     target: Path,
     *,

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whet import image
 from whet.errors import ImageError, WhetError
@@ -24,11 +25,13 @@ from whet.image import MAX_PIXELS, Picture
 from whet.runtime.compare import side_by_side
 from whet.runtime.folders import Job, plan
 from whet.runtime.picture import (
-    Restorer,
     is_large_tiff,
     restore_large_tiff,
     restore_picture,
 )
+
+if TYPE_CHECKING:
+    from whet.runtime import Session
 
 __all__ = ["Restored", "RunReport", "restore_file", "restore_files", "restore_picture"]
 
@@ -95,7 +98,7 @@ def _passes_in_bands(job: Job, options: _Options) -> bool:
     return to_tiff and is_large_tiff(job.source, options.max_pixels)
 
 
-def _pass_in_bands(session: Restorer, job: Job, options: _Options) -> Restored:
+def _pass_in_bands(session: Session, job: Job, options: _Options) -> Restored:
     """Restore one large TIFF; its seconds include decoding and encoding."""
     started = time.perf_counter()
     _make_folder(job.target.parent)
@@ -111,7 +114,7 @@ def _pass_in_bands(session: Restorer, job: Job, options: _Options) -> Restored:
     return Restored(job, None, (), time.perf_counter() - started)
 
 
-def _timed(session: Restorer, before: Picture, options: _Options) -> tuple[Picture, float]:
+def _timed(session: Session, before: Picture, options: _Options) -> tuple[Picture, float]:
     started = time.perf_counter()
     after = restore_picture(session, before, options.strength)
     return after, time.perf_counter() - started
@@ -162,7 +165,7 @@ def _keep_times(job: Job) -> None:
 
 
 def restore_file(
-    session: Restorer,
+    session: Session,
     source: Path | str,
     target: Path | str,
     *,
@@ -202,7 +205,7 @@ def restore_file(
 
 
 def restore_files(
-    session: Restorer,
+    session: Session,
     sources: Sequence[Path | str],
     target: Path | str | None = None,
     *,
@@ -247,7 +250,7 @@ def restore_files(
 
 
 def _overlapped(
-    session: Restorer, jobs: Sequence[Job], options: _Options, report: RunReport
+    session: Session, jobs: Sequence[Job], options: _Options, report: RunReport
 ) -> Iterator[None]:
     """Run jobs with decoding ahead and encoding behind; yield when something is finished."""
     writing: deque[tuple[Job, Future[Restored]]] = deque()

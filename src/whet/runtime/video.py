@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av.error
 
 from whet.errors import MediaError
 from whet.image import replacing
 from whet.runtime.media import Frame, Item, VideoSource, why
-from whet.runtime.picture import Restorer
 from whet.runtime.video_sink import CONTAINERS, Container, VideoSink
+
+if TYPE_CHECKING:
+    from whet.runtime import Session
 
 __all__ = ["RestoredVideo", "default_target", "restore_video"]
 
@@ -102,7 +105,7 @@ class _Stage(threading.Thread):
 
 
 def restore_video(
-    session: Restorer,
+    session: Session,
     source: Path | str,
     target: Path | str | None = None,
     *,
@@ -184,7 +187,7 @@ def _sink(
 
 
 def _pipeline(
-    session: Restorer,
+    session: Session,
     reader: VideoSource,
     sink: VideoSink,
     strength: float,
