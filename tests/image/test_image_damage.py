@@ -17,7 +17,10 @@ from whet.image import Picture, read, write
 
 # Pillow comments on every oddity that the damage tests put into a file.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Corrupt EXIF", "ignore:Metadata Warning", "ignore:Truncated File"
+    "ignore:Corrupt EXIF",
+    "ignore:Metadata Warning",
+    "ignore:Truncated File",
+    "ignore:Tag data larger",
 )
 
 

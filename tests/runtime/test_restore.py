@@ -385,6 +385,9 @@ def test_formats_that_are_only_read_become_png(tmp_path):
     put(tmp_path / "b.jpg")
     jobs = planned(tmp_path, [tmp_path / "b.jpg"], tmp_path / "out", suffix=".tif")
     assert jobs == [("b.jpg", "out/b.tif")]
+    assert planned(tmp_path, [tmp_path / "b.jpg"], suffix="png") == [("b.jpg", "b-whet.png")]
+    with pytest.raises(ImageError, match="no '.doc' pictures"):
+        plan([tmp_path / "b.jpg"], suffix=".doc")
 
 
 def test_two_sources_with_one_result_are_refused(tmp_path):

@@ -45,8 +45,11 @@ def plan(
 
     Raises:
         ImageError: a source does not exist or holds no pictures, or two results
-            would have the same name.
+            would have the same name, or no picture is written under ``suffix``.
     """
+    if suffix is not None:
+        suffix = f".{suffix.lstrip('.')}"
+        image.format_of(suffix)
     found: list[tuple[Path, Path]] = []  # picture, and its place in the target's tree
     for source in map(str, sources):
         found += _found(source, Path(target) if target not in (None, "-") else None)
