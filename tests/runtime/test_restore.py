@@ -386,7 +386,7 @@ def test_formats_that_are_only_read_become_png(tmp_path):
     jobs = planned(tmp_path, [tmp_path / "b.jpg"], tmp_path / "out", suffix=".tif")
     assert jobs == [("b.jpg", "out/b.tif")]
     assert planned(tmp_path, [tmp_path / "b.jpg"], suffix="png") == [("b.jpg", "b-whet.png")]
-    with pytest.raises(ImageError, match="no '.doc' pictures"):
+    with pytest.raises(ImageError, match=r"no '\.doc' pictures"):
         plan([tmp_path / "b.jpg"], suffix=".doc")
 
 
