@@ -130,17 +130,22 @@ def code_clip(frames: NDArray[np.uint8], crf: float) -> tuple[NDArray[np.uint8],
 def crf_for(frame: NDArray[np.uint8], bits: float) -> float:
     """Return the constant rate factor at which ``frame`` (H, W, 3) takes about ``bits``.
 
-    Two trial codings; bits fall by half every ``CRF_PER_DOUBLING`` or so, and the second
-    trial corrects that slope. Within about 15 % unless a limit of the scale is met.
+    Trial codings, at most four, until within a tenth: bits fall by half every
+    ``CRF_PER_DOUBLING`` or so, and every trial after the first corrects that slope.
+    Content too plain or too rich ends at a limit of the scale.
     """
-    trials = []
-    crf, slope = CRF_START, CRF_PER_DOUBLING
-    for _ in range(2):
-        trials.append((crf, float(np.log2(code_clip(frame[None], crf)[1][0]))))
-        if len(trials) == 2 and abs(trials[1][1] - trials[0][1]) > 0.2:
-            run, fall = trials[1][0] - trials[0][0], trials[0][1] - trials[1][1]
-            slope = float(np.clip(run / fall, CRF_PER_DOUBLING / 2, CRF_PER_DOUBLING * 2))
-        crf = float(np.clip(crf + slope * (trials[-1][1] - np.log2(bits)), *CRF_RANGE))
+    crf, slope, last = CRF_START, CRF_PER_DOUBLING, None
+    for _ in range(4):
+        excess = float(np.log2(code_clip(frame[None], crf)[1][0] / bits))
+        if abs(excess) < np.log2(1.1):
+            break
+        if last is not None and abs(last[1] - excess) > 0.05:
+            measured = (crf - last[0]) / (last[1] - excess)
+            slope = float(np.clip(measured, CRF_PER_DOUBLING / 3, CRF_PER_DOUBLING * 3))
+        last = (crf, excess)
+        crf = float(np.clip(crf + slope * excess, *CRF_RANGE))
+        if crf == last[0]:
+            break
     return crf
 
 

@@ -87,7 +87,10 @@ def jpeg(images: Tensor, qualities: Sequence[int]) -> Tensor:
     ycc = torch.einsum("ij,njhw->nihw", to_ycc, levels)
     luma = _code(ycc[:, 0].round(), _tables(qualities, LUMA_TABLE, images))
     chroma_steps = _tables(qualities, CHROMA_TABLE, images)
-    chroma = F.avg_pool2d((ycc[:, 1:] + 128).round(), 2).round()
+    sums = F.avg_pool2d((ycc[:, 1:] + 128).round(), 2, divisor_override=1)
+    # libjpeg adds 1 and 2 in turn before it halves twice, so that halves round both ways.
+    bias = 1 + torch.arange(sums.shape[-1], device=images.device) % 2
+    chroma = ((sums + bias) / 4).floor()
     coded = torch.stack([_code(chroma[:, i], chroma_steps) for i in range(2)], 1)
     size = (luma.shape[-2], luma.shape[-1])
     coded = F.interpolate(coded, size=size, mode="bilinear", align_corners=False).round() - 128

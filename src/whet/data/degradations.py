@@ -118,14 +118,15 @@ def degrade(name: str, sharp: Tensor, seeds: Sequence[int]) -> Tensor:
 
     Args:
         name: a key of :data:`DEGRADATIONS`, or ``"mixed"`` for :data:`MIXED`.
-        sharp: (N, 3, H, W) float32 sRGB in [0, 1], on any device, H and W >= 2.
+        sharp: (N, 3, H, W) float32 sRGB in [0, 1], on any device.
         seeds: N integers >= 0, one per image.
 
     Returns:
         Tensor of the same shape, type and device, in [0, 1].
 
     Raises:
-        InputError: no degradation has that name, or shapes and seeds do not agree.
+        InputError: no degradation has that name, a seed is negative, or shapes and seeds do
+            not agree.
     """
     if name == "mixed":
         return degrade_mix(MIXED, sharp, seeds)
@@ -138,6 +139,8 @@ def degrade(name: str, sharp: Tensor, seeds: Sequence[int]) -> Tensor:
             f"degrade takes N images (N, 3, H, W) and N seeds, "
             f"not {tuple(sharp.shape)} and {len(seeds)}"
         )
+    if any(seed < 0 for seed in seeds):
+        raise InputError(f"seeds are integers >= 0; got {min(seeds)}")
     rngs = [np.random.default_rng(int(seed)) for seed in seeds]
     with torch.no_grad():
         return DEGRADATIONS[name].apply(sharp, rngs).clamp(0, 1)

@@ -19,7 +19,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Motion", "average_frames", "draw_motions", "still"]
+__all__ = ["Motion", "average_frames", "draw_motions", "path_length_px"]
 
 PATH_STEPS = 64
 """Time steps of a path; sub-frames are interpolated between them."""
@@ -81,12 +81,6 @@ class Motion:
     centre: NDArray[np.float64]
     depth: NDArray[np.float64]
     step: float
-
-
-def still() -> Motion:
-    """Return the motion of a camera on a tripod."""
-    cells = np.zeros((2, DEPTH_CELLS, DEPTH_CELLS))
-    return Motion(np.zeros((PATH_STEPS, 4)), np.zeros(2), cells, 0.0)
 
 
 def path_length_px(path: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -217,7 +211,8 @@ def _average_group(images: Tensor, motions: Sequence[Motion], frames: int) -> Te
     ones = np.ones((count, frames, 1))
     coefficients = torch.tensor(np.concatenate([ones, positions], 2)).to(images)
     # grid_sample's coordinates put the outermost samples' centres at -1 and 1.
-    span = torch.tensor([2 / (width + 2 * pads[0] - 1), 2 / (height + 2 * pads[1] - 1)])
+    steps = max(1, width + 2 * pads[0] - 1), max(1, height + 2 * pads[1] - 1)
+    span = torch.tensor([2 / steps[0], 2 / steps[1]])
     basis = (_basis(motions, height, width, images) * span.to(images)).view(count, 5, -1)
     total = torch.zeros_like(images)
     step = max(1, CHUNK_SAMPLES // (count * height * width))

@@ -89,9 +89,9 @@ def _log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def draw_noise(rng: Generator, probability: float = NOISE_PROBABILITY) -> Noise | None:
+def draw_noise(rng: Generator) -> Noise | None:
     """Draw a frame's noise, or None for a clean one."""
-    present = rng.random() < probability
+    present = rng.random() < NOISE_PROBABILITY
     noise = Noise(
         _log_uniform(rng, *SHOT_GAIN),
         _log_uniform(rng, *READ_SIGMA),
