@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,8 +112,9 @@ class SuiteResult:
     triplets: Sequence[Triplet] = field(default=(), repr=False)
 
     def groups(self) -> dict[str, SuiteResult]:
-        """Return the same scores for each group of pictures; empty for fewer than two groups."""
-        names = sorted({picture.group for picture in self.pictures})
+        """Return the same scores for each group of at least two pictures, if there are several."""
+        counts = Counter(picture.group for picture in self.pictures)
+        names = sorted(name for name, count in counts.items() if count > 1)
         return {name: self._only(name) for name in names} if len(names) > 1 else {}
 
     def _only(self, group: str) -> SuiteResult:

@@ -62,11 +62,13 @@ class Gallery:
 
     def __init__(self, size: int, lead: str) -> None:
         self._lead = lead
-        self._quota = {
+        quota = {
             "smallest gain": (size + 2) // 3,
             "drawn by lot": (size + 1) // 3,
             "largest gain": size // 3,
         }
+        self._size = size
+        self._quota = {why: count for why, count in quota.items() if count}
         self._kept: dict[str, list[tuple[float, Triplet]]] = {why: [] for why in self._quota}
 
     def offer(self, item: Item, restored: Mapping[str, Pixels], gain_db: float) -> None:
@@ -76,16 +78,12 @@ class Gallery:
             "drawn by lot": stable_hash(f"lot {item.name}") / 2**64,
             "largest gain": -gain_db,
         }
-        for why, rank in ranks.items():
-            kept = self._kept[why]
-            if len(kept) < self._reserve(why) or rank < kept[-1][0]:
-                kept.append((rank, _cut(item, restored, self._lead, why, gain_db)))
+        for why, kept in self._kept.items():
+            # A picture can be chosen for several reasons; spares then take its other places.
+            if len(kept) < self._size or ranks[why] < kept[-1][0]:
+                kept.append((ranks[why], _cut(item, restored, self._lead, why, gain_db)))
                 kept.sort(key=lambda entry: entry[0])
-                del kept[self._reserve(why) :]
-
-    def _reserve(self, why: str) -> int:
-        # A picture can be chosen for two reasons; spares then fill the other place.
-        return sum(self._quota.values()) if self._quota[why] else 0
+                del kept[self._size :]
 
     def triplets(self) -> tuple[Triplet, ...]:
         """Return what was kept, every picture once."""
