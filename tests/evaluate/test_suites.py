@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from whet.data.degradations import DEGRADATIONS
 from whet.errors import DataError, InputError, MissingExtraError
 from whet.evaluate import suites
 from whet.evaluate.suites import SUITES, open_pairs, open_suite, resized
+from whet.metrics import psnr, ssim
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 48), seed: int = 0) -> None:
@@ -153,3 +156,21 @@ def test_a_broken_photograph_is_named(photos: Path) -> None:
     (photos / "bad.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match=r"bad\.png"):
         open_suite("sharp", photos)
+
+
+@pytest.mark.skipif("WHET_SHARED" not in os.environ, reason="needs real blurred pairs")
+def test_real_pairs_score_as_scikit_image_says() -> None:
+    for item in open_pairs(Path(os.environ["WHET_SHARED"]) / "pairs", limit=3):
+        assert psnr(item.degraded, item.sharp) == pytest.approx(
+            peak_signal_noise_ratio(item.sharp, item.degraded, data_range=255), abs=1e-9
+        )
+        expected = structural_similarity(
+            item.degraded,
+            item.sharp,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=255,
+            channel_axis=2,
+        )
+        assert ssim(item.degraded, item.sharp) == pytest.approx(expected, abs=1e-6)
