@@ -54,7 +54,9 @@ def sequence_scene(stem: str) -> str:
 
 def stable_hash(text: str) -> int:
     """Return 64 bits of ``text`` that are the same on every machine and in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
 
 
 def validation(scenes: Iterable[str]) -> set[str]:
