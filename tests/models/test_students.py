@@ -55,7 +55,7 @@ def test_same_input_gives_same_output_and_images_do_not_see_each_other(name: str
     with torch.no_grad():
         together = student(x)
         assert torch.equal(together, student(x))
-        torch.testing.assert_close(together[:1], student(x[:1]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(together[:1], student(x[:1]), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", STUDENTS)

@@ -70,7 +70,11 @@ def fetch(
     from whet.data import fetch as fetching
 
     with bar(f"fetching {name}", quiet=quiet) as advance:
-        path = fetching.fetch(name, progress=lambda text, done: advance(int(100 * (done or 0)), 100, text))
+
+        def show(what: str, share: float | None) -> None:
+            advance(int(100 * (share or 0)), 100, what)
+
+        path = fetching.fetch(name, progress=show)
     out(str(path))
 
 

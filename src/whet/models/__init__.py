@@ -62,7 +62,7 @@ MODELS: Mapping[str, ModelSpec] = {
     "small": ModelSpec(
         "small", _REALTIME, 8, 56, 7.108, ("encoder.0", "bottom"), "photos and video on a CPU"
     ),
-    "base": ModelSpec("base", _REALTIME, 16, 144, 24.888, ("encoder.0", "bottom"), "best quality"),
+    "base": ModelSpec("base", _REALTIME, 16, 144, 30.384, ("encoder.0", "bottom"), "best quality"),
 }
 
 TEACHERS: Mapping[str, str] = {

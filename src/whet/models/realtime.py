@@ -84,11 +84,11 @@ class RepConv(nn.Module):
         return merged
 
 
-def _blocks(channels: int, count: int) -> nn.Sequential:
+def _blocks(channels: int, count: int, *, last_relu: bool = True) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(count):
         layers += [RepConv(channels), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*(layers if last_relu else layers[:-1]))
 
 
 class Realtime(nn.Module):
@@ -112,17 +112,24 @@ class Realtime(nn.Module):
         )
         self.bottom = _blocks(widths[-1], config.bottom)
         self.up = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in itertools.pairwise(widths))
+        # No ReLU before the tail: blur of every kind at once leaves an untrained network little to
+        # gain at first, and ReLUs there answer the noise of the first steps by closing for good.
         self.decoder = nn.ModuleList(
-            _blocks(c, n) for c, n in zip(widths, config.decoder, strict=False)
+            _blocks(c, n, last_relu=level > 0)
+            for level, (c, n) in enumerate(zip(widths, config.decoder, strict=False))
         )
         self.tail = nn.Conv2d(widths[0], inner, 3, padding=1)
         self._initialise()
 
     def _initialise(self) -> None:
         for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
             if isinstance(module, RepConv):
                 # The identity branch carries the signal; the learned ones start as a perturbation.
-                nn.init.kaiming_normal_(module.wide.weight, nonlinearity="relu")
                 module.wide.weight.data.mul_(0.3)
                 nn.init.zeros_(module.point.weight)
         nn.init.zeros_(self.tail.weight)

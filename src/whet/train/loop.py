@@ -22,6 +22,7 @@ from whet.data.bank import Bank, Batch
 from whet.distill.task import DistillationTask
 from whet.errors import InputError, ModelError
 from whet.models import MODELS, build
+from whet.models.checkpoints import load_state, load_strict
 from whet.train import checkpoint
 from whet.train.recipes import Recipe
 from whet.train.validate import HeldOut, Scores, validate
@@ -134,6 +135,8 @@ class _Run:
         self.accelerator = Accelerator(mixed_precision=_precision(recipe))
         torch.manual_seed(recipe.seed)
         student = build(recipe.student)
+        if recipe.init:
+            load_strict(student, load_state(Path(recipe.init)), recipe.init)
         task = DistillationTask(student, recipe.losses, teacher, vgg, recipe.taps)
         self.student = student
         device = self.accelerator.device

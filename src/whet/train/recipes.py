@@ -43,6 +43,7 @@ class Recipe:
         teacher: key of ``whet.models.TEACHERS`` to run beside the student when the bank
             holds no outputs, or "" for none.
         taps: (student layer, teacher layer) pairs for the ``feature`` term.
+        init: a student's weights to start from, or "" for a fresh one.
         resize_px: squeeze every pair to this square beforehand, as only the founding run does.
         pair_limit: use the first pairs only; 0 for all.
         precision: "float32", "bf16", or "auto" (bf16 on a GPU that has it).
@@ -65,6 +66,7 @@ class Recipe:
     ema: float = 0.999
     teacher: str = ""
     taps: tuple[tuple[str, str], ...] = ()
+    init: str = ""
     resize_px: int = 0
     pair_limit: int = 0
     precision: str = "auto"
@@ -78,6 +80,9 @@ class Recipe:
         """Return the stage that a step (counted from 0) belongs to."""
         return [s for s in self.stages if s.start * self.steps <= step][-1]
 
+
+FOUNDING_MIX = {"shake-srgb": 0.5, "bicubic-x2": 0.25, "bicubic-x3": 0.25}
+"""What the founding data hold: GoPro's motion and pictures softened by bicubic resizing."""
 
 MOTION = {"shake-srgb": 0.55, "shake-linear": 0.25, "object": 0.20}
 """Motion alone: what the deblurring teachers know."""
@@ -137,13 +142,13 @@ RECIPES: Mapping[str, Recipe] = {
         summary="the founding student and loss on full-resolution crops, held-out scenes",
         student="dncnn",
         losses=FOUNDING_WEIGHTS,
-        mix=MOTION,
+        mix=FOUNDING_MIX,
         stages=(Stage(0.0, 128, 2),),
         steps=15 * 250,
-        learning_rate=1e-4,
+        learning_rate=5e-4,
         final_rate=1e-6,
         warmup_steps=50,
-        ema=0.995,
+        ema=0.99,
         teacher="maxim",
         log_every=10,
         validate_every=250,
