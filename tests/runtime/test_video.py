@@ -62,6 +62,7 @@ def clip(
     matrix: list[int] | None = None,
     colour: dict[str, int] | None = None,
     movflags: str | None = None,
+    last_duration: int | None = None,
 ) -> Path:
     """Write a test clip: moving pattern, sine tone, optional subtitles and chapters."""
     options = {"crf": "12", "g": "8"} if codec in ("libx264", "libx265") else {}
@@ -88,7 +89,10 @@ def clip(
             frame.pts = times[index] if times else index * 90000 // RATE
             frame.time_base = Fraction(1, 90000)
             out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+        for packet in video.encode(None):
+            if last_duration and packet.pts == (count - 1) * 90000 // RATE:
+                packet.duration = last_duration
+            out.mux(packet)
         if tone is not None:
             for index in range(count * 48000 // RATE // 1024):
                 wave = np.sin(np.arange(index * 1024, (index + 1) * 1024) / 20)[None]
@@ -219,6 +223,31 @@ def test_colour_tags_are_kept_and_used(colour, tmp_path):
     np.testing.assert_allclose(luma(tmp_path / "b.mp4"), luma(source), atol=4)
 
 
+@pytest.mark.parametrize("matrix", [1, 5, 9])
+def test_the_session_sees_the_colours_that_the_matrix_tag_means(matrix, tmp_path):
+    """Read by the wrong one of these matrices, this red is off by 8 to 20 levels."""
+    colour = np.array([200, 60, 40])
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        video = out.add_stream("libx264", rate=RATE, options={"crf": "1"})
+        video.width, video.height = WIDTH, HEIGHT
+        video.codec_context.colorspace, video.codec_context.color_range = matrix, 1
+        plain = np.broadcast_to(colour, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(plain), "rgb24").reformat(
+            format="yuv420p", dst_colorspace=matrix, src_color_range=2, dst_color_range=1
+        )
+        out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    seen = []
+
+    class Watching(Identity):
+        def restore(self, image, strength=1.0):
+            seen.append(image.reshape(-1, 3).mean(axis=0))
+            return image
+
+    restored(tmp_path / "a.mp4", tmp_path / "b.mp4", Watching())
+    np.testing.assert_allclose(seen[0], colour, atol=3)
+
+
 def test_an_odd_size_is_kept(tmp_path):
     source = clip(tmp_path / "a.mkv", size=(63, 47), pixel_format="yuv444p", count=3)
     restored(source, tmp_path / "b.mkv")
@@ -274,6 +303,16 @@ def test_a_variable_frame_rate_keeps_every_time(suffix, tmp_path):
     restored(source, tmp_path / f"b{suffix}")
     assert frame_times(tmp_path / f"b{suffix}") == frame_times(source)
     assert frame_times(source)[-1] == pytest.approx(91800 / 90000, abs=0.001)
+
+
+def test_the_last_frame_is_shown_as_long_as_before(tmp_path):
+    source = clip(tmp_path / "a.mkv", count=4, last_duration=180000)
+    restored(source, tmp_path / "b.mkv")
+    shown = []
+    for path in (source, tmp_path / "b.mkv"):
+        durations = {float(at): float(length) for at, length, _ in packets(path, "video")}
+        shown.append(durations[max(durations)])
+    assert shown == [2.0, 2.0]
 
 
 def test_picture_and_sound_stay_in_step_when_the_video_starts_late(tmp_path):

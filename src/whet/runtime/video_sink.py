@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -122,6 +122,7 @@ class VideoSink:
             if not self._opened:
                 self.output.close()
         self._reformatter = VideoReformatter()
+        self._durations: dict[int, int] = {}  # of frames that the encoder still holds
 
     def _add_video(self, codec: Codec, crf: int | None, preset: str | None) -> Any:
         first, stream = self._source.first, self._source.stream
@@ -203,10 +204,17 @@ class VideoSink:
             av.error.FFmpegError: the disk is full or gone.
         """
         if isinstance(item, Frame):
-            self.output.mux(self._video.encode(self._encodable(item)))
+            self._durations[item.pts] = item.duration
+            self._mux(self._video.encode(self._encodable(item)))
         elif (copy := self._copies.get(item.stream_index)) is not None:
             item.stream = copy
             self.output.mux_one(item)
+
+    def _mux(self, packets: Iterable[Any]) -> None:
+        """Write encoded packets with their frames' durations, which encoders do not pass on."""
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, 0)
+            self.output.mux_one(packet)
 
     def _encodable(self, frame: Frame) -> Any:
         source = self._source
@@ -225,13 +233,12 @@ class VideoSink:
             interpolation=_TO_YUV,
         )
         encodable.pts, encodable.time_base = frame.pts, source.stream.time_base
-        encodable.duration = frame.duration
         return encodable
 
     def close(self) -> None:
         """Write what the encoder still holds, and the index that makes the file playable."""
         if self._opened:
-            self.output.mux(self._video.encode(None))
+            self._mux(self._video.encode(None))
         self.output.close()
 
     def abandon(self) -> None:
