@@ -74,10 +74,10 @@ CANDIDATES = {
         ),
     ),
     "small": (
-        Candidate("flat", "no U: everything at 1/4", RealtimeConfig((40,), (), 5, ())),
+        Candidate("flat", "no U: everything at 1/4", RealtimeConfig((40,), (), 6, ())),
         Candidate("U", "two levels", RealtimeConfig((40, 64), (1,), 3, (2,))),
-        Candidate("U wide", "wider top, less below", RealtimeConfig((48, 56), (1,), 2, (1,))),
-        Candidate("U three", "three levels", RealtimeConfig((40, 48, 56), (1, 1), 1, (2, 1))),
+        Candidate("U low", "equal widths, deep at 1/8", RealtimeConfig((48, 48), (0,), 5, (2,))),
+        Candidate("U three", "three levels", RealtimeConfig((48, 48, 48), (0, 1), 2, (2, 1))),
     ),
 }
 

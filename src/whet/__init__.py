@@ -1,5 +1,59 @@
-"""Sharpen images, video and live calls with networks small enough to run anywhere."""
+"""Sharpen images, video and live calls with networks small enough to run anywhere.
+
+>>> import whet
+>>> sharp = whet.sharpen("photo.jpg")            # doctest: +SKIP
+>>> session = whet.load("small")                 # doctest: +SKIP
+>>> restored = session.restore(frame)            # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from whet.runtime import Session
+
+__all__ = ["__version__", "load", "sharpen"]
+
 __version__ = "0.1.0"
+
+Image = TypeVar("Image")
+
+
+def load(
+    model: str | Path = "small", *, runtime: str = "auto", threads: int | None = None
+) -> Session:
+    """Open a model once and use it often, also from several threads.
+
+    Args:
+        model: name of a shipped model, or path of a model file.
+        runtime: "auto", "openvino", "onnxruntime" or "torch".
+        threads: of computation; None takes all cores.
+
+    Raises:
+        InputError, ModelError, MissingExtraError: see :func:`whet.runtime.open_session`.
+    """
+    from whet.runtime import open_session
+
+    return open_session(model, runtime=runtime, threads=threads)
+
+
+def sharpen(image: Image, model: str | Path | Session = "small", *, strength: float = 1.0) -> Image:
+    """Sharpen one picture and return it as the type that was given.
+
+    Args:
+        image: a path (the result is written beside it, its path returned), the bytes of a
+            picture file, a PIL image, a numpy array (uint8 or uint16, HWC RGB, or HW grey),
+            or a torch tensor (uint8 or float in [0, 1], CHW or NCHW RGB).
+        model: as for :func:`load`, or an open session.
+        strength: 0 returns the picture as it is, 1 is full, up to 2.
+
+    Raises:
+        InputError: the picture cannot be read or is of no such type.
+        ModelError: the model cannot be used.
+    """
+    from whet.runtime.anything import sharpen_anything
+
+    session = load(model) if isinstance(model, (str, Path)) else model
+    return sharpen_anything(session, image, strength)

@@ -118,6 +118,44 @@ def image(
 
 
 @app.command()
+def video(
+    source: Annotated[Path, typer.Argument(help="a video file")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="file to write")] = None,
+    model: Model = "nano",
+    strength: Strength = 1.0,
+    codec: Annotated[str | None, typer.Option(help="h264, hevc, av1, ...")] = None,
+    crf: Annotated[int | None, typer.Option(help="lower is better and larger")] = None,
+    preset: Annotated[str | None, typer.Option(help="the encoder's speed")] = None,
+    runtime: Runtime = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Sharpen a video; sound, subtitles, chapters and frame times are kept."""
+    from whet.runtime import open_session
+    from whet.runtime.video import restore_video
+
+    session = open_session(model, runtime=runtime, threads=threads)
+    with bar("sharpening", quiet=quiet) as advance:
+        restored = restore_video(
+            session,
+            source,
+            output,
+            strength=strength,
+            codec=codec,
+            crf=crf,
+            preset=preset,
+            overwrite=overwrite,
+            progress=lambda done, total: advance(done, total),
+        )
+    for sentence in restored.notes:
+        note(sentence)
+    if not quiet:
+        out(str(restored.target))
+    raise typer.Exit(130 if restored.interrupted else 0)
+
+
+@app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="a model: print its card")] = None,
     as_json: AsJson = False,

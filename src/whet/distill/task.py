@@ -84,8 +84,14 @@ class DistillationTask(nn.Module):
         """The frozen teacher, if one runs with the student."""
         return self._advisers[0]
 
-    def forward(self, batch: Batch) -> StepResult:
-        """Return the loss of one batch."""
+    def forward(self, batch: Batch, vgg_share: float = 1.0) -> StepResult:
+        """Return the loss of one batch.
+
+        Args:
+            batch: the images.
+            vgg_share: terms that run VGG16 are multiplied by this, and left out at 0. VGG costs
+                more than a small student: one step in n with a share of n has the same mean.
+        """
         student_taps: list[Tensor] = []
         teacher_taps: list[Tensor] = []
         with _recording(self.student, [s for s, _ in self._taps], student_taps):
@@ -107,8 +113,12 @@ class DistillationTask(nn.Module):
             ),
             tuple(teacher_taps),
         )
-        terms = {name: _compute(LOSSES[name], inputs) for name in self.weights}
-        total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        factors = {
+            name: weight * (vgg_share if LOSSES[name].vgg else 1.0)
+            for name, weight in self.weights.items()
+        }
+        terms = {name: _compute(LOSSES[name], inputs) for name, factor in factors.items() if factor}
+        total = torch.stack([factors[name] * term for name, term in terms.items()]).sum()
         return StepResult(
             total, {name: term.detach() for name, term in terms.items()}, restored.detach()
         )

@@ -57,12 +57,12 @@ MODELS: Mapping[str, ModelSpec] = {
         "dncnn", _DNCNN, 1, 17, 556.416, ("dncnn.2",), "the founding student, kept as the baseline"
     ),
     "nano": ModelSpec(
-        "nano", _REALTIME, 8, 40, 2.244, ("encoder.0", "bottom"), "calls, webcams, browsers"
+        "nano", _REALTIME, 8, 48, 1.980, ("bottom", "decoder.0"), "calls, webcams, browsers"
     ),
     "small": ModelSpec(
-        "small", _REALTIME, 8, 56, 7.108, ("encoder.0", "bottom"), "photos and video on a CPU"
+        "small", _REALTIME, 8, 72, 7.272, ("bottom", "decoder.0"), "photos and video on a CPU"
     ),
-    "base": ModelSpec("base", _REALTIME, 16, 144, 30.384, ("encoder.0", "bottom"), "best quality"),
+    "base": ModelSpec("base", _REALTIME, 16, 144, 30.384, ("bottom", "decoder.0"), "best quality"),
 }
 
 TEACHERS: Mapping[str, str] = {

@@ -54,8 +54,8 @@ class RealtimeConfig:
 
 
 FAMILY: Mapping[str, RealtimeConfig] = {
-    "nano": RealtimeConfig(widths=(24, 32), encoder=(1,), bottom=1, decoder=(1,)),
-    "small": RealtimeConfig(widths=(40, 64), encoder=(1,), bottom=3, decoder=(2,)),
+    "nano": RealtimeConfig(widths=(24, 24), encoder=(0,), bottom=3, decoder=(1,)),
+    "small": RealtimeConfig(widths=(48, 48), encoder=(0,), bottom=5, decoder=(2,)),
     "base": RealtimeConfig(widths=(64, 96, 128), encoder=(3, 3), bottom=2, decoder=(4, 3)),
 }
 

@@ -196,7 +196,8 @@ class _Run:
             group["lr"] = learning_rate(recipe, self.state.step)
         self.task.train()
         with self.accelerator.autocast():
-            result = self._forward(batch)
+            due = (self.state.step + 1) % recipe.vgg_every == 0
+            result = self._forward(batch, float(recipe.vgg_every) if due else 0.0)
         self.accelerator.backward(result.total)
         if recipe.clip_norm:
             self.accelerator.clip_grad_norm_(self.task.parameters(), recipe.clip_norm)

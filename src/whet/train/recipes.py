@@ -42,6 +42,7 @@ class Recipe:
         ema: decay of the averaged weights that are validated and exported; 0 for none.
         teacher: key of ``whet.models.TEACHERS`` to run beside the student when the bank
             holds no outputs, or "" for none.
+        vgg_every: compute terms that need VGG16 in every n-th step only, n times as heavily.
         taps: (student layer, teacher layer) pairs for the ``feature`` term.
         init: a student's weights to start from, or "" for a fresh one.
         resize_px: squeeze every pair to this square beforehand, as only the founding run does.
@@ -65,6 +66,7 @@ class Recipe:
     clip_norm: float = 1.0
     ema: float = 0.999
     teacher: str = ""
+    vgg_every: int = 1
     taps: tuple[tuple[str, str], ...] = ()
     init: str = ""
     resize_px: int = 0
@@ -111,7 +113,7 @@ def _realtime(name: str, summary: str, steps: int, stages: tuple[Stage, ...]) ->
         mix=EVERYDAY,
         stages=stages,
         steps=steps,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         warmup_steps=500,
         teacher="maxim",
         compile=True,
@@ -143,14 +145,18 @@ RECIPES: Mapping[str, Recipe] = {
         student="dncnn",
         losses=FOUNDING_WEIGHTS,
         mix=FOUNDING_MIX,
-        stages=(Stage(0.0, 128, 2),),
+        stages=(Stage(0.0, 96, 2),),
         steps=15 * 250,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         final_rate=1e-6,
         warmup_steps=50,
         ema=0.99,
+        # So low that every step has the same length: the perceptual term is a thousand times as
+        # large as the others, and would drown them on the steps on which it is computed.
+        clip_norm=0.1,
+        vgg_every=4,
         teacher="maxim",
-        log_every=10,
+        log_every=20,
         validate_every=250,
         checkpoint_every=100,
     ),
