@@ -117,3 +117,10 @@ def test_missing_teacher_output_is_said() -> None:
     task = DistillationTask(TinyStudent(), {"distillation": 1.0})
     with pytest.raises(InputError, match="teacher"):
         task(batch())
+
+
+def test_a_share_of_vgg_steps_keeps_the_mean_loss() -> None:
+    task = DistillationTask(TinyStudent(), FOUNDING_WEIGHTS, TinyTeacher(), nn.Identity())
+    without, heavy, plain = (float(task(batch(), share).total) for share in (0.0, 4.0, 1.0))
+    assert (3 * without + heavy) / 4 == pytest.approx(plain, rel=1e-5)
+    assert "perceptual" not in task(batch(), 0.0).terms
