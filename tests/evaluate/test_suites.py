@@ -13,7 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from whet.data.degradations import DEGRADATIONS
 from whet.errors import DataError, InputError, MissingExtraError
 from whet.evaluate import suites
-from whet.evaluate.suites import SUITES, open_pairs, open_suite, resized
+from whet.evaluate.suites import SUITES, centred, open_pairs, open_suite, resized
 from whet.metrics import psnr, ssim
 
 
@@ -174,3 +174,13 @@ def test_real_pairs_score_as_scikit_image_says() -> None:
             channel_axis=2,
         )
         assert ssim(item.degraded, item.sharp) == pytest.approx(expected, abs=1e-6)
+
+
+def test_centred_keeps_the_pixels_of_the_middle_and_says_so(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    suite = centred(open_suite("sharp", tmp_path), 20, 10)
+    (item,) = suite
+    assert "middle 20 x 10" in suite.name
+    assert np.array_equal(item.sharp, pixels[15:25, 20:40])
+    assert np.array_equal(item.degraded, item.sharp)

@@ -221,6 +221,14 @@ def export(
         out(str(path))
 
 
+def sides(text: str) -> tuple[int, int]:
+    """Return ``WIDTHxHEIGHT`` as two numbers."""
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise InputError(f"--window takes WIDTHxHEIGHT, such as 512x384, not {text!r}")
+    return int(width), int(height)
+
+
 def evaluate(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="repeatable")] = None,
     suite: Annotated[list[str] | None, typer.Option(help="repeatable; default: all")] = None,
@@ -231,6 +239,9 @@ def evaluate(
     baseline: Annotated[list[str] | None, typer.Option(help="unsharp, cas; repeatable")] = None,
     teacher: Annotated[str | None, typer.Option(help="score a teacher too (slow)")] = None,
     teacher_weights: TeacherWeights = None,
+    window: Annotated[
+        str | None, typer.Option(help="score the middle only, such as 512x384")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path(
         "whet-report"
     ),
@@ -243,7 +254,7 @@ def evaluate(
 
     with bar("scoring", quiet=quiet) as advance:
         evaluation = compare(
-            model or ["small"],
+            ["small"] if model is None else model,
             output,
             suites=suite or [],
             photos=photos,
@@ -252,6 +263,7 @@ def evaluate(
             baselines=baseline if baseline is not None else ["unsharp", "cas"],
             teacher=teacher,
             teacher_weights=teacher_weights,
+            window=sides(window) if window else None,
             overwrite=overwrite,
             progress=lambda name, done, total: advance(done, total, name),
         )

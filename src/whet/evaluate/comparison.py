@@ -13,7 +13,7 @@ from whet.evaluate.baselines import BASELINES, Restorer
 from whet.evaluate.report import write_report
 from whet.evaluate.score import Evaluation, Progress
 from whet.evaluate.score import evaluate as evaluate_suites
-from whet.evaluate.suites import SUITES, Suite, open_pairs, open_suite
+from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite
 from whet.runtime import open_session
 
 __all__ = ["compare", "opened", "taught"]
@@ -32,6 +32,7 @@ def compare(
     baselines: Sequence[str] = ("unsharp", "cas"),
     teacher: str | None = None,
     teacher_weights: Path | None = None,
+    window: tuple[int, int] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -45,6 +46,7 @@ def compare(
         pairs: (kind, folder) of real pairs to score as well.
         limit: pictures per suite.
         teacher: key of ``whet.models.TEACHERS`` to score too.
+        window: (width, height) of the middle part to score, None for whole pictures.
         overwrite: replace reports that exist.
 
     Raises:
@@ -63,6 +65,8 @@ def compare(
     chosen: list[Suite] = [open_pairs(pairs[1], pairs[0], limit=limit)] if pairs else []
     names = suites or (() if pairs else tuple(SUITES))
     chosen += [open_suite(name, photos, limit) for name in names]
+    if window:
+        chosen = [centred(suite, *window) for suite in chosen]
     lead = Path(models[0]).stem if models else None
     evaluation = evaluate_suites(chosen, restorers, lead=lead, progress=progress)
     out.mkdir(parents=True, exist_ok=True)
