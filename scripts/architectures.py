@@ -190,9 +190,9 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(
         f"{args.steps} steps of {args.batch} crops of {args.crop} px, L1 to the sharp image, "
-        f"rate {args.rate:g}, seed {args.seed}; gain over the degraded picture in dB PSNR on {len(photos)} held-out "
-        "photographs per suite; time relative to the fastest, ONNX Runtime float32, "
-        f"{args.threads} threads.\n\n{table}\n"
+        f"rate {args.rate:g}, seed {args.seed}; gain over the degraded picture in dB PSNR on "
+        f"{len(photos)} held-out photographs per suite; time relative to the fastest, "
+        f"ONNX Runtime float32, {args.threads} threads.\n\n{table}\n"
     )
     print(table)
 
