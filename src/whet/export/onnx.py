@@ -65,7 +65,7 @@ def export(student: nn.Module, spec: ModelSpec, target: Path, card: Card) -> Car
 
     Raises:
         ExportError: ONNX Runtime and PyTorch differ by more than 1/255 somewhere, or the student
-            cannot be traced.
+            does not take every size that ``spec`` promises.
         MissingExtraError: onnxscript is not installed.
     """
     fused = cast(Any, student).fuse().cpu().float().eval()
@@ -101,6 +101,9 @@ def parity(model: onnx.ModelProto, reference: nn.Module, multiple: int) -> float
     """Return the largest absolute difference between ONNX Runtime and PyTorch, in [0, 1] units.
 
     Both run the same pictures (:func:`probes`) at several sizes.
+
+    Raises:
+        ExportError: one of them cannot.
     """
     privacy.silence()
     import onnxruntime
@@ -111,14 +114,19 @@ def parity(model: onnx.ModelProto, reference: nn.Module, multiple: int) -> float
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     worst = 0.0
-    with torch.inference_mode():
-        for picture in probes(multiple):
-            expected = reference(torch.from_numpy(picture)).numpy()
+    for picture in probes(multiple):
+        try:
+            with torch.inference_mode():
+                expected = reference(torch.from_numpy(picture)).numpy()
             (actual,) = session.run([OUTPUT], {INPUT: picture})
-            if actual.shape != expected.shape:
-                raise ExportError(f"the file returns {actual.shape} for {picture.shape}")
-            # max() of Python would drop a NaN that comes second.
-            worst = float(np.maximum(worst, np.abs(actual - expected).max()))
+            difference = np.abs(actual - expected).max()
+        except Exception as error:  # ONNX Runtime's errors share no narrower base
+            raise ExportError(
+                f"does not run on {picture.shape[3]}x{picture.shape[2]} pixels; sides that are "
+                f"multiples of {multiple} must do: {_first_line(error)}"
+            ) from error
+        # max() of Python would drop a NaN that comes second.
+        worst = float(np.maximum(worst, difference))
     return worst
 
 
@@ -172,9 +180,9 @@ def _trace(network: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
                 custom_translation_table={torch.ops.aten.pixel_unshuffle.default: _unshuffle},
             )
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(
-            f"{spec.name} cannot be traced for sizes that are multiples of {spec.multiple}: {first}"
+            f"{spec.name} cannot be traced for sides that are multiples of {spec.multiple}: "
+            f"{_first_line(error)}"
         ) from error
     assert program is not None
     return program.model_proto
@@ -191,6 +199,10 @@ def _unshuffle(self: Any, downscale_factor: int) -> Any:
     order = [p * colours + c for c in range(colours) for p in range(positions)]
     blocks = op.SpaceToDepth(self, blocksize=downscale_factor)
     return op.Gather(blocks, op.Constant(value_ints=order), axis=1)  # type: ignore[type-var]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

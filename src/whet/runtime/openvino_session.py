@@ -104,8 +104,10 @@ class _AnySize:
 
 
 def _refusal(error: RuntimeError) -> ModelError:
-    first = str(error).strip().splitlines()[0]
-    return ModelError(f"OpenVINO cannot run this model ({first}); use runtime onnxruntime")
+    # Its messages begin with places in its source and end with a summary.
+    lines = [line for line in str(error).partition("Summary:")[2].splitlines() if line.strip()]
+    reason = (lines or str(error).strip().splitlines())[0].removeprefix("-- ")
+    return ModelError(f"OpenVINO cannot run this model ({reason}); use runtime onnxruntime")
 
 
 class _OpenVinoEngine:
