@@ -97,7 +97,8 @@ def image(
     for job, sentence in report.failed:
         note(f"{job.source}: {sentence}" if str(job.source) not in sentence else sentence)
     if as_json:
-        out(
+        # A pipe carries the picture alone.
+        (note if target == "-" else out)(
             json.dumps(
                 {
                     "done": [
@@ -203,7 +204,15 @@ app.add_typer(workshop.data, name="data")
 def main() -> None:
     """Entry point of the ``whet`` command."""
     try:
-        app()
+        app(prog_name="whet")
     except WhetError as error:
         note(f"whet: {error}")
+        sys.exit(2)
+    except OSError as error:
+        # A full disk or a folder without rights is no bug; an error about no file may be.
+        if error.filename is None:
+            raise
+        from whet.image import reason
+
+        note(f"whet: {error.filename}: {reason(error)}")
         sys.exit(2)

@@ -26,12 +26,12 @@ def run(output: Path, *, steps: int | None = None, quiet: bool = False) -> Path:
         The path of the report.
 
     Raises:
-        InputError: ``output`` is not empty.
+        InputError: ``output`` is a file, or not empty.
         MissingExtraError: the workshop's libraries are not installed.
     """
     need_torch()
-    if output.exists() and any(output.iterdir()):
-        raise InputError(f"{output} is not empty; name another folder with -o, or remove it")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} is not an empty folder; name another one with -o")
     output.mkdir(parents=True, exist_ok=True)
     trained, untrained, log = _distil(output, steps, quiet)
     page = _score(output, trained, untrained, log, quiet)

@@ -24,8 +24,8 @@ def note(text: str) -> None:
 
 @contextmanager
 def bar(title: str, *, quiet: bool = False) -> Iterator[Advance]:
-    """Show a progress bar with speed and time left on stderr while the block runs."""
-    if quiet:
+    """Show a progress bar with time left on stderr while the block runs, if someone looks."""
+    if quiet or not sys.stderr.isatty():
         yield lambda *_: None
         return
     from rich.console import Console
@@ -38,16 +38,16 @@ def bar(title: str, *, quiet: bool = False) -> Iterator[Advance]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        # Names of folders are shown: markup would choke on brackets in them.
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
     )
-    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=None, text="")
 
         def advance(done: int, total: int, text: str = "") -> None:

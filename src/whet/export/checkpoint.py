@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from whet.data.sources import list_pairs
 from whet.errors import InputError, ModelError
 from whet.export.onnx import export
 from whet.export.quantize import quantize
+from whet.image import reason
 from whet.models import MODELS, build
 from whet.models.checkpoints import load_state, load_strict
 from whet.train.assemble import degraded_picture
@@ -78,69 +78,88 @@ def export_checkpoint(
 
     Args:
         target: the float file; the int8 one is called ``NAME-int8.onnx``.
-        photos: sharp photographs for calibration; every other one measures the loss.
+        photos: sharp photographs, degraded for calibration and for measuring what int8 costs.
         card_file: JSON with what the card should say of the training.
 
     Returns:
         The paths written.
 
     Raises:
-        InputError: a file exists already, or ``int8`` without ``photos``.
+        InputError: a file exists already or cannot be written, or ``int8`` without ``photos``.
         ExportError: see :func:`whet.export.onnx.export` and :func:`whet.export.quantize.quantize`.
     """
     quantised = target.with_name(f"{target.stem}-int8{target.suffix}")
     wanted = [target, quantised] if int8 else [target]
-    for path in wanted:
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists; add --overwrite, or name another file with -o")
+    _check_targets(wanted, overwrite)
     if int8 and photos is None:
         raise InputError("int8 is calibrated on real pictures; name a folder with --photos")
+    pairs = _pictures(photos) if int8 and photos else ()
     name, network = load_student(checkpoint, student)
     spec = MODELS[name]
-    card = Card(
+    blank = Card(
+        name=target.stem,
         architecture=name,
         multiple=spec.multiple,
         halo=spec.halo,
         kmac_per_px=spec.kmac_per_px,
         parameters=0,
-        **{"name": target.stem, **_said(card_file)},
     )
-    export(network, spec, target, card)
-    if int8 and photos is not None:
-        pairs = _pictures(photos)
-        quantize(
-            target,
-            quantised,
-            [degraded for degraded, _ in pairs[:_CALIBRATION_PICTURES]],
-            validation=pairs[_CALIBRATION_PICTURES:],
-        )
+    card = _filled(blank, card_file) if card_file else blank
+    try:
+        export(network, spec, target, card)
+        if int8:
+            quantize(
+                target,
+                quantised,
+                [degraded for degraded, _ in pairs[:_CALIBRATION_PICTURES]],
+                validation=pairs[_CALIBRATION_PICTURES:],
+            )
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {reason(error)}") from error
     return wanted
 
 
-def _said(card_file: Path | None) -> dict[str, Any]:
-    if card_file is None:
-        return {}
+def _check_targets(paths: Sequence[Path], overwrite: bool) -> None:
+    """Raise InputError where a file cannot or must not be written, before the work is done."""
+    for path in paths:
+        if path.suffix != ".onnx":
+            raise InputError(f"{path} is no name of a model file; end it with .onnx")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file with -o")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; add --overwrite, or name another file with -o")
+        if not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder; create it first")
+
+
+def _filled(blank: Card, card_file: Path) -> Card:
+    """Return the card with what a JSON file says of the training."""
     try:
         said = json.loads(card_file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{card_file} is no JSON that can be read: {error}") from None
-    if not isinstance(said, dict) or (unknown := set(said) - set(_FREE_FIELDS)):
-        raise InputError(f"{card_file} may say: {', '.join(_FREE_FIELDS)}; not {unknown}")
-    for field in ("data", "licences", "known_failures"):
-        if field in said:
-            said[field] = tuple(said[field])
-    return said
+    if not isinstance(said, dict):
+        raise InputError(f"{card_file} is no JSON object; it may say: {', '.join(_FREE_FIELDS)}")
+    if unknown := sorted(set(said) - set(_FREE_FIELDS)):
+        raise InputError(f"{card_file} may say: {', '.join(_FREE_FIELDS)}; not {unknown[0]!r}")
+    try:
+        return Card.from_json(json.dumps({**json.loads(blank.to_json()), **said}))
+    except ModelError as error:
+        raise InputError(f"{card_file} cannot be used: {error}") from None
 
 
 def _pictures(photos: Path) -> Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Return (degraded, sharp) windows, each photograph spoilt in turn in everyday ways."""
+    """Return (degraded, sharp) windows, each photograph spoilt in turn in everyday ways.
+
+    Never clean: a network that leaves a clean picture alone has an infinite PSNR there.
+    """
     paths = [pair.sharp for pair in list_pairs("photos", photos, split="all")]
-    kinds = sorted(EVERYDAY)
-    wanted = _CALIBRATION_PICTURES + _DROP_PICTURES
-    chosen = [
-        degraded_picture(paths[i % len(paths)], kinds[(i + i // len(paths)) % len(kinds)])
-        for i in range(wanted)
-    ]
+    kinds = sorted(set(EVERYDAY) - {"clean"})
+    chosen = []
+    for i in range(_CALIBRATION_PICTURES + _DROP_PICTURES):
+        # Every round starts one kind later: few photographs meet all of them.
+        turn, which = divmod(i, len(paths))
+        chosen.append(degraded_picture(paths[which], kinds[(which + turn) % len(kinds)]))
     windows = []
     for picture in chosen:
         height, width = picture.sharp.shape[:2]

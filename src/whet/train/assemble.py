@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from whet.data.bank import Bank, CropBank, MixedBank, PairBank, PhotoBank
-from whet.data.degradations import degrade
+from whet.data.degradations import DEGRADATIONS, degrade
 from whet.data.make import load_bank
+from whet.data.resize import imresize
 from whet.data.sources import Pair, list_pairs
 from whet.distill.losses import LOSSES
 from whet.errors import InputError
@@ -39,6 +40,10 @@ class Material:
         pairs: (kind, folder) of real pairs, kind a key of ``whet.data.sources.SOURCES``.
         banks: folders written by ``whet data make``.
         pictures: how many held-out pictures to validate on.
+
+    Raises:
+        InputError: nothing to train on, pairs beside anything else, which would be left
+            unused, or photographs held out of themselves.
     """
 
     photos: Path | None = None
@@ -47,31 +52,57 @@ class Material:
     banks: tuple[Path, ...] = ()
     pictures: int = 8
 
+    def __post_init__(self) -> None:
+        if not (self.photos or self.pairs or self.banks):
+            raise InputError("name what to train on: --photos DIR, --pairs DIR or --bank DIR")
+        if self.pairs and (self.photos or self.validation or self.banks):
+            raise InputError(
+                "--pairs are trained and validated on alone; leave --photos, --validation and "
+                "--bank out"
+            )
+        if self.photos and self.validation and self.photos.resolve() == self.validation.resolve():
+            raise InputError(
+                f"{self.validation} cannot be trained on and held out; leave --validation out to "
+                "hold back some of its scenes"
+            )
+
 
 def needs_teacher(recipe: Recipe, material: Material) -> bool:
-    """Return whether a teacher has to run beside the student."""
-    wanted = any(LOSSES[name].teacher for name, w in recipe.losses.items() if w and name in LOSSES)
-    return bool(wanted and recipe.teacher and not material.banks)
+    """Return whether a teacher has to run beside the student.
+
+    Raises:
+        InputError: one has to, and the recipe names none.
+    """
+    wanted = [n for n, w in recipe.losses.items() if w and n in LOSSES and LOSSES[n].teacher]
+    if not wanted or material.banks:
+        return False
+    if not recipe.teacher:
+        raise InputError(
+            f"the loss {wanted[0]!r} needs a teacher; add --set teacher=maxim, a --bank with its "
+            f"outputs, or --set losses.{wanted[0]}=0"
+        )
+    return True
 
 
 def training_bank(recipe: Recipe, material: Material, device: torch.device | str) -> Bank:
     """Return the bank that ``recipe`` is trained on.
 
     Raises:
-        InputError: nothing to train on was named.
+        InputError: not what the recipe takes.
         DataError: what was named is missing or broken.
     """
+    if recipe.resize_px and material.pairs is None:
+        raise InputError(f"{recipe.name} squeezes whole pairs; name a folder of them with --pairs")
     if material.pairs is not None:
         return _pair_bank(recipe, list_pairs(*material.pairs, split="train"), device)
     banks: list[Bank] = []
     if material.banks:
         banks.append(load_bank(material.banks, device))
     if material.photos is not None:
+        _degradations(recipe)
         split = "all" if material.validation else "train"
         photos = [p.sharp for p in list_pairs("photos", material.photos, split=split)]
         banks.append(PhotoBank(photos, recipe.mix, device))
-    if not banks:
-        raise InputError("name what to train on: --photos DIR, --pairs DIR or --bank DIR")
     if len(banks) == 1:
         return banks[0]
     return MixedBank([(banks[0], BANK_SHARE), (banks[1], 1 - BANK_SHARE)])
@@ -82,30 +113,25 @@ def held_out_pictures(recipe: Recipe, material: Material) -> list[HeldOut]:
 
     Photographs take turns at the recipe's degradations; pairs are as they are (squeezed
     if the recipe squeezes what it trains on).
+
+    Raises:
+        InputError, DataError: see :func:`training_bank`.
     """
+    if not material.pictures:
+        return []
     if material.pairs is not None:
         pairs = _spread(list_pairs(*material.pairs, split="val+test"), material.pictures)
         squeezed = f" squeezed to {recipe.resize_px} px" if recipe.resize_px else ""
-        return [
-            HeldOut(
-                pair.name,
-                f"{material.pairs[0]}{squeezed}",
-                _pixels(_degraded_path(pair), recipe.resize_px),
-                _pixels(pair.sharp, recipe.resize_px),
-            )
-            for pair in pairs
-        ]
+        suite = f"{material.pairs[0]}{squeezed}"
+        return [HeldOut(pair.name, suite, *_both(pair, recipe.resize_px)) for pair in pairs]
     folder = material.validation or material.photos
     if folder is None:
         return []
     split = "all" if material.validation else "val"
     chosen = _spread(list_pairs("photos", folder, split=split), material.pictures)
-    names = sorted(n for n, share in recipe.mix.items() if share > 0 and n != "clean")
-    return [
-        degraded_picture(pair.sharp, names[i % len(names)])
-        for i, pair in enumerate(chosen)
-        if names
-    ]
+    # A clean picture has no PSNR to gain; only where there is nothing else is it looked at.
+    names = sorted(set(_degradations(recipe)) - {"clean"}) or ["clean"]
+    return [degraded_picture(p.sharp, names[i % len(names)]) for i, p in enumerate(chosen)]
 
 
 def degraded_picture(path: Path, degradation: str) -> HeldOut:
@@ -118,6 +144,16 @@ def degraded_picture(path: Path, degradation: str) -> HeldOut:
     return HeldOut(path.stem, degradation, as_bytes, sharp)
 
 
+def _degradations(recipe: Recipe) -> list[str]:
+    names = [name for name, share in recipe.mix.items() if share > 0]
+    if not names:
+        raise InputError(
+            f"{recipe.name} does not say how photographs are degraded; add --set mix.NAME=1, "
+            f"NAME one of: {', '.join(DEGRADATIONS)}"
+        )
+    return names
+
+
 def _spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """Return ``count`` items spread evenly, so that neighbouring frames do not crowd the choice."""
     if len(pairs) <= count:
@@ -128,16 +164,20 @@ def _spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
 def _pair_bank(recipe: Recipe, pairs: Sequence[Pair], device: torch.device | str) -> CropBank:
     if recipe.pair_limit:
         pairs = pairs[: recipe.pair_limit]
-    sharp = [_tensor(_pixels(p.sharp, recipe.resize_px)) for p in pairs]
-    degraded = [_tensor(_pixels(_degraded_path(p), recipe.resize_px)) for p in pairs]
+    both = [[_tensor(pixels) for pixels in _both(pair, recipe.resize_px)] for pair in pairs]
     kind = PairBank if recipe.resize_px else CropBank
-    return kind(sharp, degraded, device=device)
+    return kind([sharp for _, sharp in both], [degraded for degraded, _ in both], device=device)
 
 
-def _degraded_path(pair: Pair) -> Path:
+def _both(pair: Pair, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return (degraded, sharp) of one size; small degraded pictures are enlarged, bicubic."""
     if pair.degraded is None:
         raise InputError(f"{pair.sharp} has no degraded partner; train on it with --photos")
-    return pair.degraded
+    degraded, sharp = _pixels(pair.degraded, side), _pixels(pair.sharp, side)
+    if degraded.shape != sharp.shape:
+        large = imresize(_tensor(degraded)[None].float(), (sharp.shape[0], sharp.shape[1]))[0]
+        degraded = large.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    return degraded, sharp
 
 
 def _pixels(path: Path, side: int = 0) -> NDArray[np.uint8]:

@@ -13,9 +13,11 @@ import torch
 from torch import nn
 
 from whet.distill.losses import LOSSES
+from whet.errors import InputError
 from whet.models import build_teacher
 from whet.models.vgg import load_vgg
 from whet.train.assemble import Material, held_out_pictures, needs_teacher, training_bank
+from whet.train.checkpoint import latest
 from whet.train.loop import FitResult, Progress, fit
 from whet.train.recipes import Recipe
 from whet.train.validate import Scores
@@ -101,8 +103,14 @@ def run_recipe(
         threads: of PyTorch on the CPU.
 
     Raises:
+        InputError: ``out`` holds a run already, or nothing says what the teacher is.
         InputError, DataError, ModelError: what was named is missing or does not fit.
     """
+    # Asked again by the loop, but only after minutes of reading pictures.
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder with -o")
+    if not resume and latest(out):
+        raise InputError(f"{out} holds a run already; add --resume, or name another with -o")
     if threads is not None:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"

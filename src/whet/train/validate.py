@@ -14,7 +14,10 @@ from torch.nn import functional as F
 
 from whet.metrics import psnr, ssim
 
-__all__ = ["HeldOut", "Scores", "restore_bytes", "validate"]
+__all__ = ["PSNR_CEILING_DB", "HeldOut", "Scores", "restore_bytes", "validate"]
+
+PSNR_CEILING_DB = 100.0
+"""What identical pictures count as: infinity would swallow the mean and the choice of the best."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over held-out pictures.
+    """Means over held-out pictures; a PSNR counts as at most :data:`PSNR_CEILING_DB`.
 
     Attributes:
         psnr_db, ssim: of the restored pictures.
@@ -74,9 +77,9 @@ def validate(student: nn.Module, pictures: Sequence[HeldOut], multiple: int) -> 
         rows.append(
             (
                 picture.suite,
-                psnr(restored, picture.sharp),
+                min(psnr(restored, picture.sharp), PSNR_CEILING_DB),
                 ssim(restored, picture.sharp),
-                psnr(picture.degraded, picture.sharp),
+                min(psnr(picture.degraded, picture.sharp), PSNR_CEILING_DB),
                 ssim(picture.degraded, picture.sharp),
             )
         )
