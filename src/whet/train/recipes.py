@@ -6,12 +6,15 @@ here, nothing hides in the loop. ``--set key=value`` changes a field of a copy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from whet.distill.losses import FOUNDING_WEIGHTS
+from whet.data.degradations import DEGRADATIONS
+from whet.distill.losses import FOUNDING_WEIGHTS, LOSSES
 from whet.errors import InputError
+from whet.models import MODELS, TEACHERS
 
 __all__ = ["RECIPES", "Recipe", "Stage", "override"]
 
@@ -204,10 +207,10 @@ def override(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
     stage for the whole run.
 
     Raises:
-        InputError: no such field, or a value that does not fit it.
+        InputError: no such field, or a value that no run can have.
     """
     changes: dict[str, Any] = {}
-    known = {f.name: f for f in fields(recipe)}
+    plain = [f.name for f in fields(recipe) if isinstance(getattr(recipe, f.name), _PLAIN)]
     for key, text in settings.items():
         table, dot, entry = key.partition(".")
         if dot and table in ("losses", "mix"):
@@ -217,14 +220,70 @@ def override(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
             stages = changes.get("stages", recipe.stages)
             first = replace(stages[0], **{key: _number(key, text, int)})
             changes["stages"] = (first,)
-        elif key in known and isinstance(getattr(recipe, key), (bool, int, float, str)):
+        elif key in plain:
             changes[key] = _parse(key, text, getattr(recipe, key))
         else:
             raise InputError(
                 f"a recipe has no setting {key!r}; it has: "
-                + ", ".join([*known, "crop", "batch", "losses.NAME", "mix.NAME"])
+                + ", ".join([*plain, "crop", "batch", "losses.NAME", "mix.NAME"])
             )
-    return replace(recipe, **changes)
+    changed = replace(recipe, **changes)
+    _check_names(changed)
+    _check_numbers(changed)
+    return changed
+
+
+_PLAIN = (bool, int, float, str)
+
+_LEAST = {
+    "steps": 1, "log_every": 1, "validate_every": 1, "checkpoint_every": 1, "vgg_every": 1,
+    "learning_rate": 0, "final_rate": 0, "warmup_steps": 0, "clip_norm": 0, "ema": 0,
+    "resize_px": 0, "pair_limit": 0, "seed": 0,
+}  # fmt: skip
+"""The smallest value that each number of a recipe may have."""
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Raise InputError where a recipe names what does not exist, before any data are read."""
+    for field, given, known in (
+        ("student", (recipe.student,), MODELS),
+        ("teacher", (recipe.teacher,), ("", *TEACHERS)),
+        ("losses", recipe.losses, LOSSES),
+        ("mix", recipe.mix, DEGRADATIONS),
+        ("precision", (recipe.precision,), ("auto", "float32", "bf16")),
+    ):
+        if unknown := [name for name in given if name not in known]:
+            raise InputError(
+                f"{field} cannot be {unknown[0]!r}; choose from: {', '.join(filter(None, known))}"
+            )
+
+
+def _check_numbers(recipe: Recipe) -> None:
+    """Raise InputError where a number can describe no run."""
+    shares = {f"losses.{k}": v for k, v in recipe.losses.items()}
+    shares |= {f"mix.{k}": v for k, v in recipe.mix.items()}
+    least = {**_LEAST, **dict.fromkeys(shares, 0)}
+    for key, low in least.items():
+        value = shares[key] if key in shares else getattr(recipe, key)
+        if not (math.isfinite(value) and value >= low):
+            raise InputError(f"{key} is {value}; it must be a number from {low} up")
+    if not any(recipe.losses.values()):
+        raise InputError("every loss is 0; leave at least one, such as --set losses.pixel=1")
+    if recipe.ema >= 1:
+        raise InputError(f"ema is {recipe.ema}; it must be below 1, such as 0.999")
+    multiple = MODELS[recipe.student].multiple
+    for stage in recipe.stages:
+        if stage.batch < 1:
+            raise InputError(f"batch is {stage.batch}; it must be 1 or more")
+        if stage.crop < multiple or stage.crop % multiple:
+            raise InputError(
+                f"crop is {stage.crop}; {recipe.student} takes multiples of {multiple} px"
+            )
+        if recipe.resize_px and stage.crop != recipe.resize_px:
+            raise InputError(
+                f"crop is {stage.crop}, but pairs are squeezed to {recipe.resize_px} px and used "
+                f"whole; change both, with --set crop=N --set resize_px=N"
+            )
 
 
 def _parse(key: str, text: str, current: bool | int | float | str) -> bool | int | float | str:
