@@ -51,6 +51,16 @@ class Batch:
     teacher: Tensor | None = None
     taught: Tensor | None = None
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on ``device``, its images channels-last, as convolutions like them."""
+
+        def move(image: Tensor) -> Tensor:
+            return image.to(device, memory_format=torch.channels_last)
+
+        teacher = None if self.teacher is None else move(self.teacher)
+        taught = None if self.taught is None else self.taught.to(device)
+        return Batch(move(self.degraded), move(self.sharp), teacher, taught)
+
 
 class Bank(Protocol):
     """A source of batches."""

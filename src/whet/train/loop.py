@@ -135,6 +135,10 @@ class _Run:
         self.accelerator = Accelerator(mixed_precision=_precision(recipe))
         torch.manual_seed(recipe.seed)
         student = build(recipe.student)
+        if recipe.identity_start:
+            last = [m for m in student.modules() if isinstance(m, nn.Conv2d)][-1]
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
         if recipe.init:
             load_strict(student, load_state(Path(recipe.init)), recipe.init)
         task = DistillationTask(student, recipe.losses, teacher, vgg, recipe.taps)
@@ -165,7 +169,7 @@ class _Run:
             stage = recipe.stage_at(state.step)
             rank = self.accelerator.process_index
             batch = self.bank.batch(recipe.seed, state.step, stage.batch, stage.crop, rank)
-            terms = self._step(_to(batch, self.accelerator.device))
+            terms = self._step(batch.to(self.accelerator.device))
             images += stage.batch * self.accelerator.num_processes
             state.step += 1
             elapsed = time.perf_counter() - started
@@ -334,15 +338,6 @@ def _precision(recipe: Recipe) -> str:
         return "no"
     fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return "bf16" if recipe.precision == "bf16" or fast else "no"
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    def move(image: Tensor) -> Tensor:
-        return image.to(device, memory_format=torch.channels_last)
-
-    teacher = None if batch.teacher is None else move(batch.teacher)
-    taught = None if batch.taught is None else batch.taught.to(device)
-    return Batch(move(batch.degraded), move(batch.sharp), teacher, taught)
 
 
 def _fingerprint(recipe: Recipe) -> str:

@@ -47,6 +47,8 @@ class Recipe:
             holds no outputs, or "" for none.
         vgg_every: compute terms that need VGG16 in every n-th step only, n times as heavily.
         taps: (student layer, teacher layer) pairs for the ``feature`` term.
+        identity_start: zero the last convolution of a fresh student, so that it starts as the
+            identity rather than with noise to unlearn.
         init: a student's weights to start from, or "" for a fresh one.
         resize_px: squeeze every pair to this square beforehand, as only the founding run does.
         pair_limit: use the first pairs only; 0 for all.
@@ -71,6 +73,7 @@ class Recipe:
     teacher: str = ""
     vgg_every: int = 1
     taps: tuple[tuple[str, str], ...] = ()
+    identity_start: bool = False
     init: str = ""
     resize_px: int = 0
     pair_limit: int = 0
@@ -148,16 +151,17 @@ RECIPES: Mapping[str, Recipe] = {
         student="dncnn",
         losses=FOUNDING_WEIGHTS,
         mix=FOUNDING_MIX,
-        stages=(Stage(0.0, 96, 2),),
+        stages=(Stage(0.0, 64, 4),),
         steps=15 * 250,
-        learning_rate=1e-3,
+        learning_rate=5e-4,
         final_rate=1e-6,
         warmup_steps=50,
         ema=0.99,
         # So low that every step has the same length: the perceptual term is a thousand times as
         # large as the others, and would drown them on the steps on which it is computed.
         clip_norm=0.1,
-        vgg_every=4,
+        identity_start=True,
+        vgg_every=8,
         teacher="maxim",
         log_every=20,
         validate_every=250,
