@@ -106,9 +106,9 @@ def _masks(rngs: Sequence[Generator], height: int, width: int, like: Tensor) -> 
         spread, anchor = 0.5 * side * OBJECT_RADIUS[1], rng.uniform(0.25, 0.75, 2)
         for _ in range(OBJECT_BLOBS):
             middle = anchor * (width, height) + spread * rng.standard_normal(2)
-            radius, aspect = side * rng.uniform(*OBJECT_RADIUS), rng.uniform(0.5, 1.0)
+            reach, narrow = side * rng.uniform(*OBJECT_RADIUS), rng.uniform(0.5, 1.0)
             wobble, phases = 0.12 * rng.standard_normal(3), rng.uniform(0, 2 * np.pi, 4)
-            rows.append([*middle, radius, aspect, edge, *wobble, *phases])
+            rows.append([*middle, reach, narrow, edge, *wobble, *phases])
     table = torch.tensor(rows, dtype=torch.float64).to(like).view(len(rngs), OBJECT_BLOBS, 12, 1, 1)
     left, top, radius, aspect, edge_px, turn = (table[:, :, i] for i in (0, 1, 2, 3, 4, 8))
     y = torch.arange(height).to(like).view(-1, 1) - top
