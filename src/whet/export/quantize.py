@@ -13,7 +13,10 @@ exact:
 
 The first convolution keeps one bit in reserve. Processors without dot-product
 instructions (AVX2) add two products in 16 bits and saturate; bytes of a bright
-picture reach that limit, later activations hardly do.
+picture reach that limit, later activations hardly do. Measured there on nano and
+small, trained briefly on defocus: without the reserve both runtimes lose 0.32 to
+0.39 dB more than the file means (up to 44 grey levels in a pixel), with it 0.001 dB
+(up to 6), and the reserve itself costs 0.001 to 0.005 dB.
 """
 
 from __future__ import annotations

@@ -7,19 +7,20 @@ rounding become operators that the runtime fuses with its convolutions.
 
 Where the first operator shuffles pixels into blocks and the last one back (as
 our exporter arranges), both are taken out of the graph and done here on bytes,
-as copies of 12-byte runs: 1.4 ms each way at 720p, where runtimes need 5-15.
+as copies of 12-byte runs: 1 ms each way at 720p, where runtimes need 5-15.
 
 The same sums can be written in several ways that run at very different speed.
-The two tails below won among nine, on one core at 720p with a network of 2.4
-kMAC/px (milliseconds of CPU time, int8 / float32):
+The two tails below won among nine. Milliseconds of CPU time for nano at 720p on
+one core (AMD EPYC, AVX2; OpenVINO 2026.4, ONNX Runtime 1.32), int8 / float32,
+with all conversions:
 
-================  ============  ============
-form              OpenVINO      ONNX Runtime
-================  ============  ============
-float in and out  38.0 / 60.7   44.1 / 70.6
-``PLANES``        27.3 / 52.5   39.8 / 70.7
-``PIXELS``        39.0 / 67.6   32.3 / 59.5
-================  ============  ============
+=======================  ===========  =============
+form                     OpenVINO     ONNX Runtime
+=======================  ===========  =============
+float, converted by us   49.4 / 74.8  51.6 / 64.4
+``PLANES``               29.2 / 51.1  45.4 / 79.0
+``PIXELS``               42.3 / 72.5  33.1 / 61.9
+=======================  ===========  =============
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from whet.runtime.wiring import Wiring, attribute
 __all__ = [
     "BYTES_IN",
     "BYTES_OUT",
+    "COLOURS",
     "STRENGTH",
     "ByteGraph",
     "Tail",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, OrderedDict
 from typing import Any, cast
@@ -12,16 +13,17 @@ from numpy.typing import NDArray
 
 from whet.errors import ModelError
 from whet.runtime import privacy
-from whet.runtime.boundary import Tail, byte_graph, from_blocks, to_blocks
+from whet.runtime.boundary import COLOURS, Tail, byte_graph, from_blocks, to_blocks
 
 __all__ = ["open_engine"]
 
-FREQUENT = 8
-"""Uses after which a size gets a network compiled for it.
+WORTH_PX = 4_000_000
+"""Pixels of one size after which it gets a network compiled for it.
 
-Compiling takes about as long as eight 720p frames gain by it (0.1-0.2 s against 12 ms each,
-2.4 kMAC/px). Until then a size shares the network for any size, except the very first, which
-would have to be compiled for in any case."""
+A network for any size takes longer by 25-34 ms of CPU time per megapixel (nano and small, int8
+and float32, 720p; nano int8 nearly doubles), compiling for a size takes 60-130 ms. Until a size
+is worth it, it shares the network for any size, except the very first: something must be compiled
+for that one anyway."""
 
 KEPT = 4
 """Sizes with a network of their own: each holds the activations of one picture."""
@@ -59,7 +61,7 @@ class _AnySize:
         self._core = core
         self._graph = graph.SerializeToString()
         self._lock = threading.Lock()
-        self._uses: Counter[Shape] = Counter()
+        self._pixels: Counter[Shape] = Counter()
         self._fixed: OrderedDict[Shape, _Compiled] = OrderedDict()
         self._free: _Compiled | None = None
 
@@ -69,11 +71,11 @@ class _AnySize:
     def compiled(self, shape: Shape) -> _Compiled:
         """Return the network to use for a picture of ``shape``."""
         with self._lock:
-            self._uses[shape] += 1
+            self._pixels[shape] += math.prod(shape) // COLOURS
             if shape in self._fixed:
                 self._fixed.move_to_end(shape)
                 return self._fixed[shape]
-            if len(self._uses) == 1 or self._uses[shape] >= FREQUENT:
+            if len(self._pixels) == 1 or self._pixels[shape] >= WORTH_PX:
                 self._fixed[shape] = self._compile(shape)
                 if len(self._fixed) > KEPT:
                     self._fixed.popitem(last=False)

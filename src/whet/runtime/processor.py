@@ -16,10 +16,10 @@ _ARM = {"asimddp", "i8mm"}
 def int8_is_fast() -> bool:
     """Return whether int8 convolutions beat float ones on this processor.
 
-    Measured for AVX2 without dot-product instructions (AMD EPYC, networks of 2.4 kMAC/px, 720p,
-    CPU time): 1.9 times as fast in OpenVINO, 1.8 times in ONNX Runtime, as a quarter of the
-    memory traffic counts for more than the instructions. With dot products (VNNI, AMX, NEON) the
-    gain is larger still. Only older processors are left to float.
+    Measured for AVX2 without dot-product instructions (AMD EPYC, nano and small at 720p, CPU
+    time): 1.7 and 1.9 times as fast in OpenVINO, 1.9 and 2.0 times in ONNX Runtime, as a quarter
+    of the memory traffic counts for more than the instructions. With dot products (VNNI, AMX,
+    NEON) the gain can only be larger. Only older processors are left to float.
     """
     machine = platform.machine().lower()
     if machine in ("x86_64", "amd64"):
