@@ -17,9 +17,9 @@ from whet.metrics import psnr
 from whet.train.assemble import degraded_picture
 
 ROWS = (
-    ("casa-mila", "bicubic-x3", 0.55, 0.45),
+    ("casa-mila", "bicubic-x3", 0.35, 0.95),
     ("the-spices-of-life", "defocus", 0.5, 0.5),
-    ("san-francisco-skyline", "call-1000k", 0.5, 0.55),
+    ("motherboard-circuits", "bicubic-x2", 0.5, 0.5),
 )
 SIDE_PX, GAP_PX, LABEL_PX = 300, 6, 22
 
