@@ -12,7 +12,7 @@ from whet.errors import InputError
 __all__ = ["run"]
 
 _PICTURES = 6
-_SUITES = ("shake-srgb", "shake-linear")
+_SUITES = ("bicubic-x2", "bicubic-x3")
 
 
 def run(output: Path, *, steps: int | None = None, quiet: bool = False) -> Path:

@@ -1,7 +1,7 @@
 """The small set of real photographs that comes with whet.
 
 ``demo_data/crops`` holds strips of three squares, one below the other: a sharp
-crop, its motion-blurred copy and what the teacher made of that; they are enough
+crop, its softened copy and what the teacher made of that; they are enough
 to distil a student without a network or a teacher at hand. ``demo_data/heldout``
 holds whole photographs of other scenes. ``demo_data/LICENSES.md`` names origin
 and licence of each; ``scripts/make_demo_data.py`` wrote them.
