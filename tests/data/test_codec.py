@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,14 +54,32 @@ def test_h264_decodes_every_frame_and_worsens_with_crf(picture: Picture) -> None
     assert sizes == sorted(sizes, reverse=True)
 
 
-@pytest.mark.parametrize("kilobits", [150, 400, 1000])
-def test_h264_meets_the_bits_of_a_frame(picture: Picture, kilobits: int) -> None:
-    # What a 720p frame becomes at half size: six frames' worth of its bits, see SETTLED_SHARES.
-    levels = (picture(360, 640, seed=4) * 255).round().byte()[0].permute(1, 2, 0)
-    frame = np.ascontiguousarray(levels.numpy())
-    budget = 6 * kilobits * 1000 / 30
-    spent = call.code_clip(frame[None], call.crf_for(frame, budget))[1][0]
-    assert spent == pytest.approx(budget, rel=0.2)
+def test_quality_follows_bits_per_coded_pixel() -> None:
+    # 1382.4 kbit/s at 30 frames of 1280x720 are 0.05 bits per pixel: the stated centre.
+    assert call.settled_crf(1382.4, 1.0) == pytest.approx(32.0)
+    # A quarter of the bits on a quarter of the pixels is the same quality.
+    assert call.settled_crf(1382.4 / 4, 2.0) == pytest.approx(32.0)
+    assert call.settled_crf(1382.4 / 2, 1.0) == pytest.approx(37.75)
+
+
+@pytest.mark.skipif("WHET_SHARED" not in os.environ, reason="needs real clips (WHET_SHARED)")
+@pytest.mark.parametrize("kilobits", [150, 1000])
+def test_real_clip_at_that_quality_takes_about_that_rate(kilobits: int) -> None:
+    import av
+
+    from whet.data.resize import imresize
+
+    shrink = 2.0
+    with av.open(str(Path(os.environ["WHET_SHARED"], "video", "sam2_04_coffee.mp4"))) as clip:
+        shown = [f.to_ndarray(format="rgb24") for f in islice(clip.decode(video=0), 30)]
+    small = [
+        imresize(torch.tensor(f).permute(2, 0, 1)[None].float(), (360, 640))[0].clamp(0, 255)
+        for f in shown
+    ]
+    frames = torch.stack(small).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    bits = call.code_clip(frames, call.settled_crf(kilobits, shrink))[1]
+    # Content alone moves the rate by a factor of two either way.
+    assert 0.4 < np.mean(bits[10:]) * 30 / 1000 / kilobits < 2.5
 
 
 def test_call_gets_better_with_its_bit_rate(picture: Picture) -> None:
