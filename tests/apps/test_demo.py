@@ -1,0 +1,93 @@
+"""The demo: from what comes with whet to a student, a report and sharpened pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commandline import Outcome, load, whet
+from whet.apps import demo
+from whet.artifact import read_card
+from whet.data.demo import held_out_photos
+from whet.image import read
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """The folder that a very short demo fills, and what it prints."""
+    folder = tmp_path_factory.mktemp("demo") / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        # One photograph per suite, not six: scoring 0.9 megapixels takes longer than the steps.
+        patch.setattr(demo, "_PICTURES", 1)
+        outcome = whet("demo", "-o", folder, "--steps", STEPS, "--no-open")
+    assert outcome.code == 0, outcome.err
+    return folder, outcome
+
+
+def test_demo_prints_where_the_report_is(results: tuple[Path, Outcome]) -> None:
+    folder, outcome = results
+    assert outcome.out == f"report: {folder / 'report.html'}\n"
+
+
+def test_report_holds_table_pictures_and_curve(results: tuple[Path, Outcome]) -> None:
+    page = (results[0] / "report.html").read_text(encoding="utf-8")
+    for name in ("identity", "distilled now", "untrained", "unsharp"):
+        assert name in page
+    for suite in ("bicubic-x2", "bicubic-x3"):
+        assert suite in page
+    assert 'src="data:image/' in page
+    assert "Training" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_demo_says_what_was_gained_on_every_suite(results: tuple[Path, Outcome]) -> None:
+    lines = results[1].err.splitlines()
+    for suite in ("bicubic-x2", "bicubic-x3"):
+        (line,) = [line for line in lines if line.startswith(f"{suite}:")]
+        before, now, gain = map(float, re.findall(r"([+-]?\d+\.\d\d) dB", line)[:3])
+        assert now - before == pytest.approx(gain, abs=0.011)
+
+
+def test_demo_exports_the_student_it_trained(results: tuple[Path, Outcome]) -> None:
+    folder, _ = results
+    log = (folder / "run" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log if "total" in line] == [STEPS]
+    trained, untrained = (read_card(folder / f"{n}.onnx") for n in ("student", "untrained"))
+    assert trained.architecture == untrained.architecture == "nano"
+    assert trained.weights_sha256 != untrained.weights_sha256
+
+
+def test_demo_sharpens_pictures_and_shows_them_side_by_side(results: tuple[Path, Outcome]) -> None:
+    folder, _ = results
+    degraded = sorted(path.name for path in (folder / "pictures").iterdir())
+    assert len(degraded) == 3
+    for name in degraded:
+        before = load(folder / "pictures" / name)
+        after = load(folder / "sharpened" / name)
+        assert after.shape == before.shape
+        assert not np.array_equal(after, before)
+        compared = folder / "sharpened" / f"{Path(name).stem}-compare.png"
+        assert load(compared).shape[1] > 1.9 * before.shape[1]
+
+
+def test_demo_degrades_photographs_of_scenes_it_does_not_train_on(
+    results: tuple[Path, Outcome],
+) -> None:
+    sharp = {path.stem: read(path).pixels for path in held_out_photos()[:3]}
+    for path in (results[0] / "pictures").iterdir():
+        (scene,) = [name for name in sharp if path.stem.startswith(name)]
+        assert load(path).shape == sharp[scene].shape
+        assert not np.array_equal(load(path), sharp[scene])
+
+
+def test_demo_refuses_a_folder_that_is_in_use(results: tuple[Path, Outcome]) -> None:
+    outcome = whet("demo", "-o", results[0], "--no-open")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert "is not an empty folder; name another one with -o" in line
