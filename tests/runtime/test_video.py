@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -477,6 +479,31 @@ class Interrupting(Identity):
         return super().restore(image)
 
 
+ALONE = "WHET_TEST_ALONE"
+
+# Raised late in a process that has loaded every runtime and codec under test, SIGINT has ended
+# in a native crash; a command's process is a young one, and so is theirs.
+alone = pytest.mark.skipif(ALONE not in os.environ, reason="runs in a process of its own")
+
+
+def test_ctrl_c_is_handled_in_a_process_of_its_own():
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "ctrl_c_leaves or ctrl_c_before",
+    ]
+    environment = {**os.environ, ALONE: "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "3 passed" in result.stdout
+
+
+@alone
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_ctrl_c_leaves_a_playable_file_with_a_clear_name(suffix, tmp_path):
     source = clip(tmp_path / f"a{suffix}", count=40)
@@ -488,6 +515,7 @@ def test_ctrl_c_leaves_a_playable_file_with_a_clear_name(suffix, tmp_path):
     assert leftovers(tmp_path) == [f"a{suffix}", f"b.partial{suffix}"]
 
 
+@alone
 def test_ctrl_c_before_the_first_frame_leaves_nothing(tmp_path):
     source = clip(tmp_path / "a.mp4")
     with pytest.raises(KeyboardInterrupt):
