@@ -182,17 +182,17 @@ def _basis(motions: Sequence[Motion], height: int, width: int, like: Tensor) -> 
 
 
 def _doubled(images: Tensor, dim: int) -> Tensor:
-    """Return ``images`` with a sample added between every two along ``dim``: 2 n - 1 of them.
+    """Return ``images`` (NCHW) with a sample between every two along ``dim`` (2 or 3).
 
     Original samples stay exactly as they are; the new ones use H.264's six-tap half-sample
     filter (1, -5, 20, 20, -5, 1) / 32.
     """
     length = images.shape[dim]
-    ends = images.narrow(dim, 0, 1), images.narrow(dim, length - 1, 1)
-    wide = torch.cat([ends[0], ends[0], images, ends[1], ends[1]], dim)
-    taps = [wide.narrow(dim, i, length - 1) for i in range(6)]
-    between = (taps[0] + taps[5] - 5 * (taps[1] + taps[4]) + 20 * (taps[2] + taps[3])) / 32
-    between = torch.cat([between, ends[1]], dim)
+    pad = (0, 0, 2, 3) if dim == 2 else (2, 3, 0, 0)
+    wide = F.pad(images, pad, mode="replicate")
+    taps = [wide.narrow(dim, i, length) for i in range(6)]
+    between = (taps[2] + taps[3]).mul_(20 / 32)
+    between.add_(taps[1] + taps[4], alpha=-5 / 32).add_(taps[0] + taps[5], alpha=1 / 32)
     doubled = torch.stack([images, between], dim + 1).flatten(dim, dim + 1)
     return doubled.narrow(dim, 0, 2 * length - 1)
 
