@@ -85,7 +85,7 @@ def build(name: str) -> nn.Module:
     return factory(name)
 
 
-def build_teacher(name: str, weights: Path | None = None, **options: object) -> nn.Module:
+def build_teacher(name: str, weights: Path | str | None = None, **options: object) -> nn.Module:
     """Return the teacher called ``name`` with pretrained weights, frozen and in eval mode.
 
     Args:
@@ -101,7 +101,7 @@ def build_teacher(name: str, weights: Path | None = None, **options: object) -> 
     if name not in TEACHERS:
         raise InputError(f"no teacher is called {name!r}; choose one of: {', '.join(TEACHERS)}")
     load: Callable[..., nn.Module] = import_module(TEACHERS[name]).load_teacher
-    teacher = load(weights, **options)
+    teacher = load(None if weights is None else Path(weights), **options)
     return teacher.eval().requires_grad_(False)
 
 
