@@ -161,15 +161,18 @@ def test_bank_holds_the_teachers_view_of_the_degraded_crop(
     torch.testing.assert_close(batch.teacher, brighter(batch.degraded), atol=1 / 255, rtol=0)
 
 
-def test_banks_with_and_without_a_teacher_are_read_as_one(
+def test_banks_of_other_sizes_with_and_without_a_teacher_are_read_as_one(
     photos: list[Path], tmp_path: Path
 ) -> None:
     make_bank(tmp_path / "a", photos, {"clean": 1.0}, shards=1, crop=32)
     make_bank(
-        tmp_path / "b", photos, {"clean": 1.0}, shards=1, crop=32, teacher_name="t", teach=brighter
+        tmp_path / "b", photos, {"clean": 1.0}, shards=1, crop=48, teacher_name="t", teach=brighter
     )
     bank = load_bank([tmp_path / "a", tmp_path / "b"])
     assert (len(bank), bank.taught_count) == (16, 8)
+    assert bank.batch(0, 0, 16, 32).sharp.shape == (16, 3, 32, 32)
+    with pytest.raises(DataError, match="bank of larger crops"):
+        bank.batch(0, 0, 16, 48)
 
 
 def test_a_bank_made_otherwise_is_refused(photos: list[Path], tmp_path: Path) -> None:

@@ -28,6 +28,14 @@ def test_pixel_is_the_mean_absolute_difference() -> None:
     assert float(losses.pixel(image([0, 1]), image([0.5, 0.75]))) == pytest.approx(0.375)
 
 
+def test_deviation_is_the_mean_over_images_of_their_root_mean_square_error() -> None:
+    sharp = torch.zeros(2, 3, 4, 4)
+    restored = torch.stack([torch.full((3, 4, 4), 0.3), torch.zeros(3, 4, 4)])
+    epsilon = 1 / 255
+    by_hand = (math.sqrt(0.09 + epsilon**2) + epsilon) / 2
+    assert float(losses.deviation(restored, sharp)) == pytest.approx(by_hand, rel=1e-5)
+
+
 def test_charbonnier_is_smooth_at_zero() -> None:
     assert float(losses.charbonnier(image([0.5]), image([0.5]))) == pytest.approx(1e-3)
     assert float(losses.charbonnier(image([0.5]), image([0.1]))) == pytest.approx(

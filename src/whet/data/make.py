@@ -79,10 +79,12 @@ def make_bank(
 
 
 def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> CropBank:
-    """Return the crops of all ``folders`` as one bank; shards without a teacher may be among them.
+    """Return the crops of all ``folders`` as one bank.
+
+    Shards without a teacher may be among them, and crops of several sizes.
 
     Raises:
-        DataError: a folder holds no bank, crop sizes differ or a shard is damaged.
+        DataError: a folder holds no bank, or a shard is damaged.
     """
     sharp: list[Tensor] = []
     degraded: list[Tensor] = []
@@ -100,12 +102,10 @@ def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> Cr
                 teacher.append(tensors["teacher"])
             sharp.append(tensors["sharp"])
             degraded.append(tensors["degraded"])
-    if len({s.shape[-1] for s in sharp}) != 1:
-        raise DataError("the banks hold crops of different sizes; make them with one --crop")
     return CropBank(
-        torch.cat(sharp),
-        torch.cat(degraded),
-        torch.cat(teacher) if teacher else None,
+        [image for shard in sharp for image in shard],
+        [image for shard in degraded for image in shard],
+        [image for shard in teacher for image in shard] if teacher else None,
         taught,
         device,
     )

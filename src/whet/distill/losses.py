@@ -20,6 +20,7 @@ __all__ = [
     "LossInputs",
     "charbonnier",
     "contrastive",
+    "deviation",
     "distillation",
     "edge",
     "feature",
@@ -40,6 +41,9 @@ FOUNDING_WEIGHTS: Mapping[str, float] = {
 
 PERCEPTUAL_SIDE = 224
 """Side in pixels to which the founding design resizes both images before VGG16."""
+
+DEVIATION_EPSILON = 1 / 255
+"""One step of eight bits: what lies below it nobody sees."""
 
 CHARBONNIER_EPSILON = 1e-3
 """Lai et al., "LapSRN", CVPR 2017."""
@@ -78,6 +82,18 @@ def pixel(restored: Tensor, sharp: Tensor) -> Tensor:
 def charbonnier(restored: Tensor, sharp: Tensor) -> Tensor:
     """``mean sqrt((restored - sharp)^2 + eps^2)``, eps = 1e-3."""
     return torch.sqrt((restored - sharp).square() + CHARBONNIER_EPSILON**2).mean()
+
+
+def deviation(restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean over images of ``sqrt(mean (restored - sharp)^2 + eps^2)``, eps = 1/255.
+
+    The root mean square error, image by image: what PSNR measures, with a gradient that neither
+    vanishes where an image is nearly right (as that of a squared error does) nor rests at the
+    identity where the gain is small (as that of absolute errors does, whose best guess is a
+    median). eps keeps it from caring about errors below one step of eight bits.
+    """
+    error = (restored - sharp).square().mean(dim=(1, 2, 3))
+    return torch.sqrt(error + DEVIATION_EPSILON**2).mean()
 
 
 def edge(restored: Tensor, sharp: Tensor) -> Tensor:
@@ -192,6 +208,7 @@ def _vgg(inputs: LossInputs) -> nn.Module:
 LOSSES: Mapping[str, Loss] = {
     "pixel": Loss(lambda i: pixel(i.restored, i.sharp)),
     "charbonnier": Loss(lambda i: charbonnier(i.restored, i.sharp)),
+    "deviation": Loss(lambda i: deviation(i.restored, i.sharp)),
     "edge": Loss(lambda i: edge(i.restored, i.sharp)),
     "frequency": Loss(lambda i: frequency(i.restored, i.sharp)),
     "distillation": Loss(lambda i: distillation(i.restored, _teacher(i)), teacher=True),

@@ -22,9 +22,9 @@ from whet.data.bank import Bank, Batch
 from whet.distill.task import DistillationTask
 from whet.errors import InputError, ModelError
 from whet.models import MODELS, build
-from whet.models.checkpoints import load_state, load_strict
 from whet.train import checkpoint
 from whet.train.recipes import Recipe
+from whet.train.start import fresh_student
 from whet.train.validate import HeldOut, Scores, validate
 
 __all__ = ["FitResult", "Progress", "fit", "learning_rate"]
@@ -133,14 +133,7 @@ class _Run:
             raise InputError(f"{out} holds a run already; add --resume, or name another --out")
         self.recipe, self.bank, self.pictures, self.out = recipe, bank, pictures, out
         self.accelerator = Accelerator(mixed_precision=_precision(recipe))
-        torch.manual_seed(recipe.seed)
-        student = build(recipe.student)
-        if recipe.identity_start:
-            last = [m for m in student.modules() if isinstance(m, nn.Conv2d)][-1]
-            for parameter in last.parameters():
-                nn.init.zeros_(parameter)
-        if recipe.init:
-            load_strict(student, load_state(Path(recipe.init)), recipe.init)
+        student = fresh_student(recipe)
         task = DistillationTask(student, recipe.losses, teacher, vgg, recipe.taps)
         self.student = student
         device = self.accelerator.device

@@ -47,8 +47,8 @@ class Recipe:
             holds no outputs, or "" for none.
         vgg_every: compute terms that need VGG16 in every n-th step only, n times as heavily.
         taps: (student layer, teacher layer) pairs for the ``feature`` term.
-        identity_start: zero the last convolution of a fresh student, so that it starts as the
-            identity rather than with noise to unlearn.
+        identity_start: let a fresh student start as the identity, see
+            :func:`whet.train.start.start_as_identity`.
         init: a student's weights to start from, or "" for a fresh one.
         resize_px: squeeze every pair to this square beforehand, as only the founding run does.
         pair_limit: use the first pairs only; 0 for all.
@@ -107,7 +107,7 @@ EVERYDAY = {
 }
 """What soft pictures and calls are made of; the clean share keeps sharp pictures sharp."""
 
-_REALTIME_LOSSES = {"charbonnier": 1.0, "edge": 0.1, "frequency": 0.05, "trusted": 0.2}
+_REALTIME_LOSSES = {"deviation": 1.0, "edge": 0.1, "trusted": 0.2}
 
 
 def _realtime(name: str, summary: str, steps: int, stages: tuple[Stage, ...]) -> Recipe:
@@ -151,9 +151,9 @@ RECIPES: Mapping[str, Recipe] = {
         student="dncnn",
         losses=FOUNDING_WEIGHTS,
         mix=FOUNDING_MIX,
-        stages=(Stage(0.0, 64, 4),),
+        stages=(Stage(0.0, 48, 8),),
         steps=15 * 250,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         final_rate=1e-6,
         warmup_steps=50,
         ema=0.99,
@@ -161,7 +161,7 @@ RECIPES: Mapping[str, Recipe] = {
         # large as the others, and would drown them on the steps on which it is computed.
         clip_norm=0.1,
         identity_start=True,
-        vgg_every=8,
+        vgg_every=16,
         teacher="maxim",
         log_every=20,
         validate_every=250,

@@ -1,0 +1,56 @@
+"""The student that a run begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from whet.models import build
+from whet.models.checkpoints import load_state, load_strict
+from whet.train.recipes import Recipe
+
+__all__ = ["fresh_student", "start_as_identity"]
+
+_PERTURBATION = 0.2
+"""What is kept of the random weights of a convolution that starts by passing its input on."""
+
+
+def fresh_student(recipe: Recipe) -> nn.Module:
+    """Return the student of ``recipe`` with the weights that the run starts from.
+
+    Raises:
+        InputError, ModelError: ``recipe.init`` is missing, broken or of another student.
+    """
+    torch.manual_seed(recipe.seed)
+    student = build(recipe.student)
+    if recipe.identity_start:
+        start_as_identity(student)
+    if recipe.init:
+        load_strict(student, load_state(Path(recipe.init)), recipe.init)
+    return student
+
+
+@torch.no_grad()
+def start_as_identity(student: nn.Module) -> None:
+    """Make a residual student return its input, and learn at once like a shallow network.
+
+    The last convolution becomes zero. Every inner one that keeps the number of channels
+    becomes the identity plus a fifth of its random weights (Zagoruyko and Komodakis,
+    "DiracNets", 2017), so that the first layers' edges reach the last convolution
+    unmixed. With its default weights the founding student scrambles them in fifteen
+    layers and has to unlearn that first: after 90 s on two cores it stood 1.4 dB below
+    the degraded input, and 0.8 dB above it from this start (pixel loss, bicubic x2 and
+    x3, 16 crops of 32 px per step, Adam at 1e-3).
+    """
+    convolutions = [m for m in student.modules() if isinstance(m, nn.Conv2d)]
+    for convolution in convolutions[:-1]:
+        if convolution.in_channels == convolution.out_channels:
+            convolution.weight.mul_(_PERTURBATION)
+            identity = nn.init.dirac_(torch.empty_like(convolution.weight))
+            convolution.weight.add_(identity)
+            if convolution.bias is not None:
+                convolution.bias.zero_()
+    for parameter in convolutions[-1].parameters():
+        parameter.zero_()
