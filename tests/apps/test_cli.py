@@ -20,11 +20,12 @@ from commandline import MakePicture, Outcome, load, save, save_gopro, save_photo
 from whet import __version__
 from whet.apps.cli import app
 from whet.artifact import shipped
+from whet.runtime.video import RestoredVideo
 
 # What scripts rely on. A name may be added here; none may leave or change.
 STABLE = {
     "image": "inputs --output -o --model -m --strength --compare --quality --format --runtime "
-    "--threads --overwrite --quiet -q --json",
+    "--threads --max-pixels --overwrite --quiet -q --json",
     "video": "source --output -o --model -m --strength --runtime --threads --overwrite --quiet",
     "models": "name --json",
     "demo": "--output -o --steps --open --no-open --quiet -q",
@@ -309,6 +310,26 @@ def test_image_reports_what_is_no_picture_and_restores_the_others(
     assert [Path(entry["target"]) for entry in report["done"]] == [Path("out/good.png")]
     assert [Path(entry["source"]) for entry in report["failed"]] == [Path("in/text.jpg")]
     assert [path.name for path in (here / "out").iterdir()] == ["good.png"]
+
+
+def test_image_refuses_more_pixels_than_allowed(
+    here: Path, picture: MakePicture, tiny_artifact: Path
+) -> None:
+    save(picture(20, 30), here / "a.png")
+    refused = whet("image", "a.png", "-m", tiny_artifact, "--max-pixels", 599)
+    assert "--max-pixels" in one_line(refused)
+    succeed("image", "a.png", "-m", tiny_artifact, "--max-pixels", 600)
+
+
+def test_video_says_what_an_interrupted_run_left(
+    here: Path, tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = RestoredVideo(here / "b.partial.mp4", 17, 1.0, interrupted=True, notes=())
+    monkeypatch.setattr("whet.runtime.video.restore_video", lambda *_, **__: left)
+    outcome = whet("video", "a.mp4", "-m", tiny_artifact)
+    assert outcome.code == 130
+    assert outcome.out.strip() == str(left.target)
+    assert "b.partial.mp4 plays, and holds the first 17 frames" in outcome.err
 
 
 def test_image_pipes_the_picture_alone(picture: MakePicture, tiny_artifact: Path) -> None:

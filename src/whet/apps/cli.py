@@ -67,6 +67,7 @@ def image(
     suffix: Annotated[str | None, typer.Option("--format", help="such as .png")] = None,
     runtime: Runtime = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
+    max_pixels: Annotated[int, typer.Option(min=1, help="refuse larger pictures")] = 2**28,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -87,6 +88,7 @@ def image(
             overwrite=overwrite,
             quality=quality,
             suffix=suffix,
+            max_pixels=max_pixels,
             progress=lambda r, total: advance(len(r.done) + len(r.skipped) + len(r.failed), total),
         )
     for restored in report.done:
@@ -151,6 +153,8 @@ def video(
         )
     for sentence in restored.notes:
         note(sentence)
+    if restored.interrupted:
+        note(f"interrupted: {restored.target} plays, and holds the first {restored.frames} frames")
     if not quiet:
         out(str(restored.target))
     raise typer.Exit(130 if restored.interrupted else 0)
