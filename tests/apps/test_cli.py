@@ -29,6 +29,8 @@ STABLE = {
     "video": "source --output -o --model -m --strength --runtime --threads --overwrite --quiet",
     "models": "name --json",
     "demo": "--output -o --steps --open --no-open --quiet -q",
+    "serve": "--host --port --token --runtime --threads --workers --waiting --max-bytes "
+    "--max-pixels --max-seconds --quiet -q",
     "data list": "--json",
     "data fetch": "name --quiet -q",
     "data check": "kind folder --json --quiet -q",

@@ -17,6 +17,7 @@ import typer
 from whet import __version__
 from whet.apps import workshop
 from whet.apps.screen import bar, note, out
+from whet.apps.serve import serve
 from whet.errors import WhetError
 
 __all__ = ["app", "main"]
@@ -199,6 +200,7 @@ def demo(
         typer.launch(str(page))
 
 
+app.command(name="serve")(serve)
 app.command(name="distill")(workshop.distill)
 app.command(name="export")(workshop.export)
 app.command(name="evaluate")(workshop.evaluate)

@@ -1,0 +1,67 @@
+"""``whet serve``: the options of the web application."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from whet.apps.screen import note
+from whet.errors import InputError, MissingExtraError
+
+__all__ = ["serve"]
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="address to listen on; others may come in")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="WHET_TOKEN", help="what others must present; drawn if left out"),
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="auto, openvino or onnxruntime")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per picture")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="pictures restored at once")] = 1,
+    waiting: Annotated[int, typer.Option(min=0, help="pictures that may wait")] = 8,
+    max_bytes: Annotated[int, typer.Option(min=1, help="refuse larger uploads")] = 2**26,
+    max_pixels: Annotated[int, typer.Option(min=1, help="refuse larger pictures")] = 2**26,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="give up on a picture")] = 120.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="log warnings only")] = False,
+) -> None:
+    """Open a page that sharpens pictures, for this machine or for others too."""
+    try:
+        import uvicorn
+
+        from whet.apps.server import create_app
+    except ImportError as error:
+        raise MissingExtraError((error.name or "fastapi").partition(".")[0], "web") from error
+    from whet.apps.site.front import log_as_json
+    from whet.apps.site.settings import Settings, drawn_token, is_loopback
+
+    if token is None and not is_loopback(host):
+        token = drawn_token()
+    settings = Settings(
+        host=host,
+        port=port,
+        token=token,
+        runtime=runtime,
+        threads=threads,
+        max_bytes=max_bytes,
+        max_pixels=max_pixels,
+        max_seconds=max_seconds,
+        workers=workers,
+        waiting=waiting,
+    )
+    log_as_json(quiet=quiet)
+    config = uvicorn.Config(create_app(settings), host=host, port=port, log_config=None)
+    server = uvicorn.Server(config)
+    try:
+        listening = config.bind_socket()
+    except SystemExit:
+        raise InputError(
+            f"port {port} of {host} cannot be used; choose another one with --port"
+        ) from None
+    note(f"whet serves {settings.address}; Ctrl-C stops it")
+    server.run(sockets=[listening])

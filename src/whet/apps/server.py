@@ -1,0 +1,206 @@
+"""The web application: which address does what. No logic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import process_collector as process
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from whet import __version__
+from whet.apps.site import problem
+from whet.apps.site.desk import Answer, Desk, model_names
+from whet.apps.site.front import Front
+from whet.apps.site.problem import RefusedError, documented
+from whet.apps.site.schemas import MEDIA_TYPES, Health, Model, Options, ScoreTable, body
+from whet.apps.site.settings import Settings
+from whet.apps.site.upload import Upload, read_upload
+from whet.artifact import read_card, shipped
+from whet.errors import WhetError
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the application; it opens models when they are first asked for."""
+    settings = settings or Settings()
+    registry = CollectorRegistry()
+    process.ProcessCollector(registry=registry)
+    desk = Desk(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.close()
+
+    app = FastAPI(
+        title="whet",
+        version=__version__,
+        description="Restores pictures on this machine. They are neither kept nor passed on.",
+        # The usual pages load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    _add_problems(app)
+    app.include_router(_restoring(settings, desk, registry))
+    app.include_router(_about(settings, desk, registry))
+    app.add_middleware(Front, settings=settings, registry=registry)
+    return app
+
+
+def _restoring(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRouter:
+    """What takes pictures."""
+    api = APIRouter(prefix="/api", tags=["pictures"])
+    seconds = Histogram(
+        "whet_restore_seconds", "In the network, per picture", ("model",), registry=registry
+    )
+    pixels = Counter("whet_restored_pixels", "Pixels restored", ("model",), registry=registry)
+    refusals = documented(400, 401, 403, 408, 413, 415, 421, 422, 429, 503)
+
+    @api.post(
+        "/restore",
+        summary="Restore a picture",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The picture, with everything its file carried",
+                "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
+            },
+            **refusals,
+        },
+        openapi_extra=body("picture", raw=True),
+    )
+    async def restore(request: Request, options: Annotated[Options, Query()]) -> Response:
+        async with desk.place() as place:
+            upload = await read_upload(request, settings)
+            chosen = _chosen(options, upload)
+            work = partial(
+                desk.restore,
+                _part(upload, "picture"),
+                chosen.model,
+                chosen.strength,
+                chosen.format,
+                chosen.quality,
+            )
+            answer = await place.run(work)
+        seconds.labels(chosen.model).observe(answer.seconds)
+        pixels.labels(chosen.model).inc(answer.pixels)
+        request.scope["whet.facts"] = {
+            "model": chosen.model,
+            "pixels": answer.pixels,
+            "network_ms": round(answer.seconds * 1e3, 1),
+        }
+        return _picture(answer)
+
+    @api.post(
+        "/score",
+        summary="Compare a picture, untouched and restored, with a reference",
+        responses=refusals,
+        openapi_extra=body("picture", "reference", raw=False),
+    )
+    async def score(request: Request, options: Annotated[Options, Query()]) -> ScoreTable:
+        async with desk.place() as place:
+            upload = await read_upload(request, settings)
+            chosen = _chosen(options, upload)
+            picture, reference = _part(upload, "picture"), _part(upload, "reference")
+            work = partial(desk.score, picture, reference, chosen.model, chosen.strength)
+            return ScoreTable(**asdict(await place.run(work)))
+
+    return api
+
+
+def _about(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRouter:
+    """What tells about the server."""
+    routes = APIRouter(tags=["server"])
+    taken = Gauge("whet_places_taken", "Pictures waiting or at work", registry=registry)
+    taken.set_function(lambda: desk.taken)
+
+    @routes.get("/api/models", summary="The models, with their time on this machine")
+    async def models() -> list[Model]:
+        desk.time_models()
+        return [_model(name, desk.seconds_per_mpx.get(name)) for name in model_names()]
+
+    @routes.get("/healthz", summary="Whether the server takes pictures")
+    async def health() -> Health:
+        busy = desk.taken >= settings.workers + settings.waiting
+        return Health(status="busy" if busy else "ok", version=__version__, places_taken=desk.taken)
+
+    @routes.get("/metrics", summary="For Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    return routes
+
+
+def _chosen(options: Options, upload: Upload) -> Options:
+    """Return the options, those of the form before those of the query."""
+    named = {key: upload.fields[key] for key in Options.model_fields if key in upload.fields}
+    if named:
+        options = Options.model_validate({**options.model_dump(), **named})
+    if options.model not in model_names():
+        known = ", ".join(model_names())
+        raise RefusedError(422, f"no model {options.model!r}; choose from {known}")
+    return options
+
+
+def _part(upload: Upload, name: str) -> bytes:
+    if name not in upload.files:
+        raise RefusedError(422, f"the form has no file called {name!r}; add one")
+    return upload.files[name]
+
+
+def _picture(answer: Answer) -> Response:
+    suffix = {"JPEG": "jpg", "TIFF": "tif"}.get(answer.format, answer.format.lower())
+    headers = {
+        "Content-Disposition": f'attachment; filename="restored.{suffix}"',
+        "Server-Timing": f"network;dur={answer.seconds * 1e3:.1f}",
+    }
+    return Response(answer.data, media_type=MEDIA_TYPES[answer.format], headers=headers)
+
+
+def _model(name: str, seconds_per_mpx: float | None) -> Model:
+    card = read_card(shipped()[name])
+    gains = {suite: s["gain_db"] for suite, s in card.scores.items() if "gain_db" in s}
+    return Model(
+        name=name,
+        architecture=card.architecture,
+        parameters=card.parameters,
+        kmac_per_px=card.kmac_per_px,
+        seconds_per_mpx=seconds_per_mpx,
+        gains_db=gains,
+    )
+
+
+def _add_problems(app: FastAPI) -> None:
+    """Let everything that is refused be a problem."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> Response:
+        return problem.response(error)
+
+    @app.exception_handler(WhetError)
+    async def ours(_: Request, error: WhetError) -> Response:
+        return problem.response(problem.refusal_of(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        return problem.response(RefusedError(error.status_code, str(error.detail), error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    @app.exception_handler(ValidationError)
+    async def invalid(_: Request, error: Any) -> Response:
+        first = error.errors()[0]
+        return problem.response(RefusedError(422, f"{first['loc'][-1]}: {first['msg']}"))
+
+    @app.exception_handler(MemoryError)
+    async def full(_: Request, __: MemoryError) -> Response:
+        return problem.response(RefusedError(413, "the picture does not fit into memory"))

@@ -1,0 +1,78 @@
+"""Refusals as ``application/problem+json`` (RFC 9457): a title, and a sentence with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from whet.errors import ImageError, InputError, ModelError, WhetError
+
+__all__ = ["Problem", "RefusedError", "documented", "refusal_of", "response"]
+
+TITLES: Mapping[int, str] = {
+    400: "The request cannot be read",
+    401: "A token is needed",
+    403: "Another site asked",
+    404: "There is no such thing here",
+    405: "This address does not do that",
+    408: "The upload took too long",
+    413: "That is too large",
+    415: "That is no picture",
+    421: "This server has another name",
+    422: "That cannot be used",
+    429: "Too many pictures at once",
+    500: "Something went wrong",
+    503: "That took too long",
+}
+
+
+class Problem(BaseModel):
+    """The body of every refusal."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+class RefusedError(Exception):
+    """A request that is answered with a problem instead of a result."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def response(refusal: RefusedError) -> JSONResponse:
+    """Return the response that says what a refusal says."""
+    title = TITLES.get(refusal.status, "The request was refused")
+    problem = Problem(title=title, status=refusal.status, detail=refusal.detail)
+    return JSONResponse(
+        problem.model_dump(),
+        status_code=refusal.status,
+        media_type="application/problem+json",
+        headers=refusal.headers,
+    )
+
+
+def refusal_of(error: WhetError) -> RefusedError:
+    """Return the refusal for what whet raises on purpose, with its own sentence."""
+    sentence = str(error)
+    if isinstance(error, ImageError):
+        if "is no picture" in sentence or "is empty" in sentence:
+            return RefusedError(415, sentence)
+        return RefusedError(413 if "max_pixels" in sentence else 422, sentence)
+    if isinstance(error, ModelError):
+        return RefusedError(500, sentence)
+    return RefusedError(422 if isinstance(error, InputError) else 415, sentence)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of the refusals that an address may give."""
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {status: {"description": TITLES[status], "content": content} for status in statuses}

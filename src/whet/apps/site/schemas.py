@@ -1,0 +1,84 @@
+"""What requests may say and answers say, as OpenAPI shows it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from whet.apps.site.desk import model_names
+
+__all__ = ["MEDIA_TYPES", "Health", "Model", "Options", "ScoreTable", "body"]
+
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+    "HEIF": "image/heif",
+    "BMP": "image/bmp",
+    "PPM": "image/x-portable-pixmap",
+}
+"""Format that can be written -> media type."""
+
+Suffix = Literal["jpg", "png", "webp", "tif", "avif", "bmp"]
+
+
+class Options(BaseModel):
+    """How a picture is restored; in the query, or as fields of the form."""
+
+    model: str = Field(
+        "small", description="name of a model", json_schema_extra={"enum": list(model_names())}
+    )
+    strength: float = Field(
+        1.0, ge=0, le=2, allow_inf_nan=False, description="0 changes nothing, 1 is full"
+    )
+    format: Suffix | None = Field(None, description="of the answer; the picture's own if absent")
+    quality: int | None = Field(None, ge=1, le=100, description="of lossy formats")
+
+
+class Model(BaseModel):
+    """One model."""
+
+    name: str
+    architecture: str
+    parameters: int
+    kmac_per_px: float
+    seconds_per_mpx: float | None = Field(description="measured here; null until it is")
+    gains_db: dict[str, float] = Field(description="suite -> PSNR gained, as its card says")
+
+
+class Health(BaseModel):
+    """Whether the server takes pictures."""
+
+    status: Literal["ok", "busy"]
+    version: str
+    places_taken: int
+
+
+class ScoreTable(BaseModel):
+    """PSNR in dB (100 for equal pictures) and SSIM against the reference."""
+
+    psnr_degraded: float
+    ssim_degraded: float
+    psnr_restored: float
+    ssim_restored: float
+
+
+def body(*files: str, raw: bool) -> dict[str, Any]:
+    """Return the OpenAPI description of an upload, which FastAPI does not derive.
+
+    Args:
+        files: required parts of the form.
+        raw: whether the picture may also be the whole body.
+    """
+    binary = {"type": "string", "format": "binary"}
+    properties: dict[str, Any] = dict.fromkeys(files, binary)
+    options = Options.model_json_schema()["properties"]
+    form = {"type": "object", "required": list(files), "properties": {**properties, **options}}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
+    if raw:
+        for media_type in (*MEDIA_TYPES.values(), "application/octet-stream"):
+            content[media_type] = {"schema": binary}
+    return {"requestBody": {"required": True, "content": content}}

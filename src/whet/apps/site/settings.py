@@ -1,0 +1,83 @@
+"""What a server may be asked for, and how much of it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_SECONDS",
+    "WAITING",
+    "Settings",
+    "drawn_token",
+    "is_loopback",
+]
+
+MAX_BYTES = 2**26
+"""Default limit of a request's body, 67 MB."""
+
+MAX_PIXELS = 2**26
+"""Default limit of a picture, 67 megapixels: 0.2 GB as 8-bit RGB, held three times at most."""
+
+MAX_SECONDS = 120.0
+WAITING = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server is run.
+
+    Attributes:
+        host: address to listen on.
+        port: port to listen on.
+        token: what requests that write must present; None where nobody is asked.
+        reports: folders in which reports of ``whet evaluate`` are looked for.
+        runtime: key of ``whet.runtime.RUNTIMES``, or ``auto``.
+        threads: of computation per picture; None leaves it to the runtime.
+        max_bytes: of a request's body.
+        max_pixels: of a picture; more are refused by its header.
+        max_seconds: for a body to arrive, and again for its answer.
+        workers: pictures restored at once; each takes all threads.
+        waiting: pictures that may wait for a worker; the next one is refused.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    reports: tuple[Path, ...] = ()
+    runtime: str = "auto"
+    threads: int | None = None
+    max_bytes: int = MAX_BYTES
+    max_pixels: int = MAX_PIXELS
+    max_seconds: float = MAX_SECONDS
+    workers: int = 1
+    waiting: int = WAITING
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser; it carries the token behind ``#``, which is never sent."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/" + (f"#token={self.token}" if self.token else "")
+
+
+def drawn_token() -> str:
+    """Return a new token of 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address, brackets around IPv6 allowed, means this machine."""
+    name = host.strip("[]").lower()
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
