@@ -387,6 +387,18 @@ def test_data_list_names_sources_and_weights(monkeypatch: pytest.MonkeyPatch, he
     assert set(listed["fetch"].values()) == {""}
 
 
+def test_data_list_says_which_weights_are_damaged_and_lists_the_others(
+    monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    monkeypatch.setenv("WHET_CACHE", str(here))
+    (here / "vgg16.safetensors").write_bytes(b"changed")
+    (here / "vgg16.safetensors.sha256").write_text("0" * 64)
+    text = succeed("data", "list")
+    assert "run: whet data fetch vgg16" in text
+    assert "not fetched yet" in text
+    assert json.loads(succeed("data", "list", "--json"))["fetch"]["vgg16"] == ""
+
+
 def test_data_check_reports_all_that_is_wrong(here: Path, picture: MakePicture) -> None:
     save_gopro(here / "GoPro_Large", picture, side=16)
     (here / "GoPro_Large/train/GOPR0001/blur/000001.png").unlink()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from whet.apps.screen import bar, note, out
-from whet.errors import InputError, MissingExtraError
+from whet.errors import InputError, MissingExtraError, ModelError
 
 __all__ = ["data", "distill", "evaluate", "export"]
 
@@ -49,8 +49,16 @@ def list_(as_json: AsJson = False) -> None:
     from whet.data.fetch import FETCHABLE, cached
     from whet.data.sources import SOURCES
 
+    def find(name: str) -> tuple[str, str]:
+        """Return the path, if there is one that can be used, and how to say it."""
+        try:
+            path = cached(name)
+        except ModelError as error:
+            return "", str(error)
+        return (str(path), "in the cache") if path else ("", "not fetched yet")
+
     if as_json:
-        fetched = {name: str(cached(name) or "") for name in FETCHABLE}
+        fetched = {name: find(name)[0] for name in FETCHABLE}
         out(json.dumps({"sources": {k: s.title for k, s in SOURCES.items()}, "fetch": fetched}))
         return
     out("data sets that you have (name a folder):")
@@ -58,8 +66,7 @@ def list_(as_json: AsJson = False) -> None:
         out(f"  {name:<12} {source.title}")
     out("weights that `whet data fetch NAME` brings:")
     for name, item in FETCHABLE.items():
-        state = "in the cache" if cached(name) else "not fetched yet"
-        out(f"  {name:<12} {item.summary} ({state})")
+        out(f"  {name:<12} {item.summary} ({find(name)[1]})")
 
 
 @data.command()
