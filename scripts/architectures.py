@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from whet.data.make import load_bank
 from whet.data.sources import list_pairs
+from whet.distill.losses import deviation
 from whet.models.cost import measure
 from whet.models.realtime import Realtime, RealtimeConfig, halo_px
 from whet.train.assemble import degraded_picture
@@ -64,20 +65,21 @@ class Candidate:
 
 CANDIDATES = {
     "nano": (
-        Candidate("flat", "no U: everything at 1/4", RealtimeConfig((24,), (), 3, ())),
+        Candidate("flat", "no U: everything at 1/4", RealtimeConfig((24,), (), 4, ())),
         Candidate("flat wide", "no U, wider, shallower", RealtimeConfig((32,), (), 1, ())),
-        Candidate("U", "two levels", RealtimeConfig((24, 32), (1,), 1, (1,))),
-        Candidate("U deep", "narrower, more blocks", RealtimeConfig((20, 28), (1,), 2, (2,))),
-        Candidate("U low", "blocks moved to 1/8", RealtimeConfig((24, 24), (0,), 4, (1,))),
+        Candidate("U", "as shipped", RealtimeConfig((24, 24), (1,), 1, (2,))),
+        Candidate("U deep", "narrower, more blocks", RealtimeConfig((20, 28), (1,), 2, (3,))),
+        Candidate("U low", "blocks moved to 1/8", RealtimeConfig((24, 24), (0,), 5, (1,))),
         Candidate(
-            "U attention", "U and channel attention", RealtimeConfig((24, 32), (1,), 1, (1,)), Gated
+            "U attention", "U and channel attention", RealtimeConfig((24, 24), (1,), 1, (2,)), Gated
         ),
     ),
     "small": (
-        Candidate("flat", "no U: everything at 1/4", RealtimeConfig((40,), (), 6, ())),
-        Candidate("U", "two levels", RealtimeConfig((40, 64), (1,), 3, (2,))),
-        Candidate("U low", "equal widths, deep at 1/8", RealtimeConfig((48, 48), (0,), 5, (2,))),
-        Candidate("U three", "three levels", RealtimeConfig((48, 48, 48), (0, 1), 2, (2, 1))),
+        Candidate("flat", "no U: everything at 1/4", RealtimeConfig((44,), (), 6, ())),
+        Candidate("U", "as shipped", RealtimeConfig((48, 48), (1,), 3, (3,))),
+        Candidate("U wide low", "wider at 1/8", RealtimeConfig((40, 64), (1,), 3, (4,))),
+        Candidate("U low", "deep at 1/8", RealtimeConfig((48, 48), (0,), 6, (2,))),
+        Candidate("U three", "three levels", RealtimeConfig((48, 48, 48), (1, 1), 2, (2, 1))),
     ),
 }
 
@@ -95,7 +97,7 @@ def train(candidate: Candidate, args: argparse.Namespace, bank: object) -> tuple
         batch = bank.batch(args.seed, step, args.batch, args.crop)  # type: ignore[attr-defined]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        loss = (student(batch.degraded) - batch.sharp).abs().mean()
+        loss = deviation(student(batch.degraded), batch.sharp)
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), recipe.clip_norm)
         optimizer.step()
@@ -189,7 +191,7 @@ def main() -> None:
     table = "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(
-        f"{args.steps} steps of {args.batch} crops of {args.crop} px, L1 to the sharp image, "
+        f"{args.steps} steps of {args.batch} crops of {args.crop} px, loss `deviation`, "
         f"rate {args.rate:g}, seed {args.seed}; gain over the degraded picture in dB PSNR on "
         f"{len(photos)} held-out photographs per suite; time relative to the fastest, "
         f"ONNX Runtime float32, {args.threads} threads.\n\n{table}\n"

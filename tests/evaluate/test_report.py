@@ -175,7 +175,8 @@ def test_few_scenes_are_pointed_out(evaluation: Evaluation, page: str) -> None:
 def test_markdown_holds_the_numbers_of_the_evaluation(evaluation: Evaluation) -> None:
     text = to_markdown(evaluation)
     row = evaluation.suites[0].rows[1]
-    line = next(line for line in text.splitlines() if line.startswith("| brighter "))
+    section = text.split(f"## {evaluation.suites[0].name}")[1]
+    line = next(line for line in section.splitlines() if line.startswith("| brighter "))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     psnr = row.scores["psnr"]
     assert cells[1] == f"{psnr.mean:.2f} ({psnr.low:.2f} to {psnr.high:.2f})"

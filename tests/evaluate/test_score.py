@@ -125,6 +125,24 @@ def test_groups_of_single_pictures_are_no_breakdown() -> None:
     assert score(suite_of(ITEMS[:2]), {}).groups() == {}
 
 
+def test_suites_together_pair_every_picture_with_its_own_input() -> None:
+    sharp = [Item(i.name, i.sharp, i.sharp, i.scene, i.group) for i in ITEMS[:2]]
+    suites = [suite_of(ITEMS[:4], "quiet"), suite_of(ITEMS[4:], "loud"), suite_of(sharp, "sharp")]
+    evaluation = evaluate(suites, {"darker": darker})
+    whole = evaluation.together()
+    assert whole is not None
+    assert whole.description == "quiet, loud"
+    by_hand = [
+        peak_signal_noise_ratio(i.sharp, darker(i.degraded), data_range=255)
+        - peak_signal_noise_ratio(i.sharp, i.degraded, data_range=255)
+        for i in ITEMS
+    ]
+    gain = whole.rows[1].gains["psnr"]
+    assert gain.mean == pytest.approx(np.mean(by_hand), abs=1e-6)
+    assert gain.low < gain.mean < gain.high
+    assert Evaluation(evaluation.suites[1:]).together() is None
+
+
 def test_restorers_that_change_the_shape_or_type_are_refused() -> None:
     with pytest.raises(InputError, match=r"half returned uint8 \(20, 50, 3\) for p0"):
         score(suite_of(ITEMS), {"half": lambda degraded: degraded[::2]})

@@ -74,6 +74,8 @@ def write_report(
 def to_markdown(evaluation: Evaluation) -> str:
     """Return one table per suite, with a breakdown by group where there are groups."""
     lines = [_READING, ""]
+    if whole := evaluation.together():
+        lines += ["## together", "", _provenance(whole), "", *_markdown_table(whole)]
     for suite in evaluation.suites:
         lines += [f"## {suite.name}", "", _provenance(suite), "", *_markdown_table(suite)]
         for name, group in suite.groups().items():
@@ -102,7 +104,7 @@ def to_html(
     figures = viewers(evaluation.suites, max_bytes - 400_000)
     parts = [_header(evaluation, title, intro), _navigation(evaluation, bool(log)), "<main>"]
     if len(evaluation.suites) > 1:
-        parts.append(_overview(evaluation.suites))
+        parts.append(_overview(evaluation.suites, evaluation.together()))
     for number, (suite, pictures) in enumerate(zip(evaluation.suites, figures, strict=True)):
         parts.append(_section(number, suite, pictures))
     if chart := curves(log):
@@ -217,16 +219,18 @@ def _overview_cell(row: Row | None) -> str:
     return _cell(f"{_score('psnr', psnr_db)} dB", "to the input")
 
 
-def _overview(suites: Sequence[SuiteResult]) -> str:
+def _overview(suites: Sequence[SuiteResult], whole: SuiteResult | None) -> str:
     names = dict.fromkeys(row.restorer for suite in suites for row in suite.rows)
     heads = "".join(
         f'<th><a href="#suite-{i}">{escape(s.name)}</a></th>' for i, s in enumerate(suites)
     )
+    heads += "<th>together</th>" if whole else ""
+    columns = [*suites, whole] if whole else suites
     lines = []
     for name in names:
         if name == IDENTITY:
             continue
-        rows = [{row.restorer: row for row in suite.rows}.get(name) for suite in suites]
+        rows = [{row.restorer: row for row in suite.rows}.get(name) for suite in columns]
         cells = "".join(_overview_cell(row) for row in rows)
         lines.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
     return (

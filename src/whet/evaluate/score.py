@@ -139,6 +139,28 @@ class Evaluation:
     suites: Sequence[SuiteResult]
     whet_version: str = __version__
 
+    def together(self) -> SuiteResult | None:
+        """Return all suites with something to gain as one; None where there is one at most.
+
+        A photograph that several suites spoil counts in each of them; resized ones are left out.
+        """
+        suites = [
+            suite
+            for suite in self.suites
+            if not suite.resized_to and any(row.gains for row in suite.rows)
+        ]
+        restorers = [[row.restorer for row in suite.rows] for suite in suites]
+        if len(suites) < 2 or any(names != restorers[0] for names in restorers):
+            return None
+        values: dict[str, dict[str, list[float]]] = {name: {} for name in restorers[0]}
+        for suite in suites:
+            for row in suite.rows:
+                for metric, scores in row.values.items():
+                    values[row.restorer].setdefault(metric, []).extend(scores)
+        names = ", ".join(suite.name for suite in suites)
+        pictures = [picture for suite in suites for picture in suite.pictures]
+        return SuiteResult("together", names, None, pictures, _rows(values))
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values; an interval that does not exist is null."""
         return {
