@@ -27,6 +27,8 @@ STABLE = {
     "image": "inputs --output -o --model -m --strength --compare --quality --format --runtime "
     "--threads --max-pixels --overwrite --quiet -q --json",
     "video": "source --output -o --model -m --strength --runtime --threads --overwrite --quiet",
+    "live": "--camera --to --model -m --strength --fps --split --loop --duration --size --log --crf "
+    "--preset --runtime --threads --overwrite --quiet -q --json",
     "models": "name --json",
     "demo": "--output -o --steps --open --no-open --quiet -q",
     "serve": "--host --port --token --runtime --threads --workers --waiting --max-bytes "

@@ -16,6 +16,7 @@ import typer
 
 from whet import __version__
 from whet.apps import workshop
+from whet.apps.live import live
 from whet.apps.screen import bar, note, out
 from whet.apps.serve import serve
 from whet.errors import WhetError
@@ -200,6 +201,7 @@ def demo(
         typer.launch(str(page))
 
 
+app.command(name="live")(live)
 app.command(name="serve")(serve)
 app.command(name="distill")(workshop.distill)
 app.command(name="export")(workshop.export)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Advance", "bar", "note", "out"]
+__all__ = ["Advance", "bar", "line", "note", "out"]
 
 Advance = Callable[..., None]
 """``advance(done, total, text="")``."""
@@ -54,3 +54,17 @@ def bar(title: str, *, quiet: bool = False) -> Iterator[Advance]:
             progress.update(task, completed=done, total=total, text=text)
 
         yield advance
+
+
+@contextmanager
+def line(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Show one line on stderr that changes while the block runs, if someone looks."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
+        yield lambda text: live.update(Text(text))

@@ -28,9 +28,11 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from whet.errors import MediaError
 from whet.image import Pixels, reason
 
-__all__ = ["Frame", "Item", "VideoSource", "why"]
+__all__ = ["TO_RGB", "Frame", "Item", "VideoSource", "colours", "matrix_for", "why"]
 
-_TO_RGB = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
+TO_RGB = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
+"""How swscale is to convert; see the module's second paragraph."""
+
 _BT709, _BT601 = 1, 5  # as swscale numbers matrices
 # AVColorSpace -> swscale's number; both kinds of BT.601 have one matrix.
 _MATRICES: Mapping[int, int] = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
@@ -89,11 +91,7 @@ class VideoSource:
             self.container.close()
             raise
         self.deep = any(part.bits > 8 for part in self.first.format.components)
-        tagged = self.first.colorspace
-        guess = _BT709 if self.first.height >= 720 else _BT601
-        self.matrix = _MATRICES.get(int(tagged), guess)
-        stated = int(self.first.color_range) == ColorRange.JPEG
-        self.full_range = stated or self.first.format.name.startswith("yuvj")
+        self.matrix, self.full_range = colours(self.first)
         self.frame_count = self._promised()
 
     def _video_stream(self) -> Any:
@@ -176,7 +174,7 @@ class VideoSource:
             dst_colorspace=self.matrix,
             src_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
-            interpolation=_TO_RGB,
+            interpolation=TO_RGB,
         )
         return Frame(np.ascontiguousarray(rgb.to_ndarray()), self._pts(item), item.duration or 0)
 
@@ -194,6 +192,18 @@ class VideoSource:
     def close(self) -> None:
         """Release the file."""
         self.container.close()
+
+
+def matrix_for(height: int) -> int:
+    """Return the matrix that players take for untagged video, as swscale numbers it."""
+    return _BT709 if height >= 720 else _BT601
+
+
+def colours(frame: Any) -> tuple[int, bool]:
+    """Return how a decoded frame relates to RGB: swscale's matrix, and whether full range."""
+    matrix = _MATRICES.get(int(frame.colorspace), matrix_for(frame.height))
+    stated = int(frame.color_range) == ColorRange.JPEG
+    return matrix, stated or frame.format.name.startswith("yuvj")
 
 
 def _open_input(path: Path) -> Any:
