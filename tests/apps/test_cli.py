@@ -29,7 +29,7 @@ STABLE = {
     "video": "source --output -o --model -m --strength --runtime --threads --overwrite --quiet",
     "live": "--camera --to --model -m --strength --fps --split --loop --duration --size --log --crf "
     "--preset --runtime --threads --overwrite --quiet -q --json",
-    "models": "name --json",
+    "models": "name --runtimes --json",
     "demo": "--output -o --steps --open --no-open --quiet -q",
     "serve": "--host --port --token --runtime --threads --workers --waiting --max-bytes "
     "--max-pixels --max-seconds --quiet -q",

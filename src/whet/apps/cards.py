@@ -1,13 +1,17 @@
-"""Models and their cards as text."""
+"""Models, their cards and the runtimes as text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whet.artifact import Card, read_card
 
-__all__ = ["card_text", "list_text"]
+if TYPE_CHECKING:
+    from whet.runtime.survey import Standing
+
+__all__ = ["card_text", "list_text", "runtimes_text"]
 
 
 def list_text(files: Mapping[str, Path]) -> str:
@@ -22,6 +26,18 @@ def list_text(files: Mapping[str, Path]) -> str:
             f"{card.parameters:>12,}{path.stat().st_size:>10,}"
         )
     return "\n".join([*lines, "", "`whet models NAME` prints a card"])
+
+
+def runtimes_text(standings: Sequence[Standing]) -> str:
+    """Return one line per runtime; a star marks what ``auto`` takes."""
+    lines = [f"  {'runtime':<13}{'version':<13}{'computes on':<13}{'files':<9}"]
+    for s in standings:
+        star = "*" if s.automatic else " "
+        files = s.precision if s.version else "-"
+        lines.append(
+            f"{star} {s.name:<13}{s.version or '-':<13}{s.device or '-':<13}{files:<9}{s.reason}"
+        )
+    return "\n".join([*lines, "", "* what --runtime auto takes; `whet bench` measures all of them"])
 
 
 def card_text(card: Card, path: Path) -> str:

@@ -165,12 +165,21 @@ def video(
 @app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="a model: print its card")] = None,
+    runtimes: Annotated[
+        bool, typer.Option("--runtimes", help="what can compute here, and what auto takes")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the models that come with whet, or print the card of one."""
-    from whet.apps.cards import card_text, list_text
+    from whet.apps.cards import card_text, list_text, runtimes_text
     from whet.artifact import read_card, resolve, shipped
 
+    if runtimes:
+        from whet.runtime.survey import survey
+
+        standings = survey()
+        out(json.dumps([vars(s) for s in standings]) if as_json else runtimes_text(standings))
+        return
     if name is not None:
         path = resolve(name)
         card = read_card(path)

@@ -6,6 +6,7 @@ one line in :data:`RUNTIMES`. Nothing here imports a runtime before it is asked 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,10 +18,19 @@ from numpy.typing import NDArray
 
 from whet.artifact import Card, Precision, read_model, resolve, shipped
 from whet.errors import InputError, MissingExtraError, ModelError
-from whet.runtime import privacy
+from whet.runtime import privacy, providers
 from whet.runtime.processor import int8_is_fast
 
-__all__ = ["RUNTIMES", "Runtime", "Session", "available", "open_session", "preferred_precision"]
+__all__ = [
+    "RUNTIMES",
+    "Runtime",
+    "Session",
+    "automatic",
+    "available",
+    "computes_on",
+    "open_session",
+    "preferred_precision",
+]
 
 
 class Session(Protocol):
@@ -78,7 +88,7 @@ RUNTIMES: Mapping[str, Runtime] = {
         "onnxruntime",
         "",
         ("float32", "int8"),
-        "any processor",
+        "any processor, and GPUs by builds of its own",
     ),
     "torch": Runtime(
         "whet.runtime.torch_session",
@@ -98,8 +108,34 @@ def available() -> tuple[str, ...]:
 
 def preferred_precision(runtime: str) -> Precision:
     """Return int8 where the runtime and this processor compute it faster than float."""
-    int8 = "int8" in RUNTIMES[runtime].precisions and int8_is_fast()
-    return "int8" if int8 else "float32"
+    fast = int8_is_fast() and computes_on(runtime) == "cpu"
+    return "int8" if fast and "int8" in RUNTIMES[runtime].precisions else "float32"
+
+
+def computes_on(runtime: str) -> str:
+    """Return the key of ``providers.PROVIDERS`` that an installed runtime uses first."""
+    if runtime == "onnxruntime" and find_spec("onnxruntime"):
+        privacy.silence()
+        return providers.candidates(providers.present())[0]
+    if runtime == "torch" and providers.has_nvidia_gpu():
+        return "cuda"
+    return "cpu"
+
+
+def automatic() -> tuple[str, str]:
+    """Return the runtime that ``auto`` takes, and why, in words."""
+    found = available()
+    if "onnxruntime" in found and len(found) > 1:
+        # A build of ONNX Runtime for a GPU is a choice; asking about it costs an import, and
+        # only those who have the GPU pay for it.
+        wanted = os.environ.get(providers.VARIABLE, "")
+        if (wanted and wanted != "cpu") or (providers.has_nvidia_gpu() and not wanted):
+            device = computes_on("onnxruntime")
+            if device != "cpu":
+                return "onnxruntime", f"its build computes on {device}, which is here"
+    if not found:
+        return "onnxruntime", "no runtime is installed; this one runs anywhere"
+    return found[0], f"the first of those installed: {RUNTIMES[found[0]].summary}"
 
 
 def open_session(
@@ -112,7 +148,7 @@ def open_session(
 
     Args:
         model: name of a shipped model, or path of a model file.
-        runtime: key of :data:`RUNTIMES`; ``auto`` takes the first one installed.
+        runtime: key of :data:`RUNTIMES`; ``auto`` takes what :func:`automatic` says.
         threads: of computation; None leaves it to the runtime, which takes all cores.
         precision: for a shipped name that comes in both. ``auto`` takes int8 where
             :func:`preferred_precision` says so and the file is there.
@@ -123,7 +159,7 @@ def open_session(
         ModelError: no such model, or one that cannot be trusted or run here.
     """
     if runtime == "auto":
-        runtime = next(iter(available()), "onnxruntime")
+        runtime = automatic()[0]
     if runtime not in RUNTIMES:
         raise InputError(f"no runtime {runtime!r}; choose auto or one of: {', '.join(RUNTIMES)}")
     if precision not in ("auto", "float32", "int8"):
