@@ -19,7 +19,6 @@ from whet.runtime.budget import PASS_THROUGH
 from whet.runtime.live import (
     LiveOptions,
     LiveReport,
-    Newest,
     Rung,
     run_live,
     smaller_models,
@@ -27,6 +26,7 @@ from whet.runtime.live import (
     warm,
 )
 from whet.runtime.live_sources import Grab, Steady
+from whet.runtime.newest import Newest
 
 SIZE = (6, 8)  # height, width
 PATIENCE_S = 20

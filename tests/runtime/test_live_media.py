@@ -17,8 +17,9 @@ import pytest
 
 from whet.errors import MediaError, MissingExtraError
 from whet.runtime import live_sinks, live_sources
+from whet.runtime.live_addresses import address_of
 from whet.runtime.live_sinks import Encoding, sink_for
-from whet.runtime.live_sources import address_of, open_feed
+from whet.runtime.live_sources import open_feed
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
 

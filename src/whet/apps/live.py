@@ -52,8 +52,9 @@ def live(
         raise InputError(f"--size takes WIDTHxHEIGHT, such as 1280x720, not {size!r}")
     from whet.runtime import open_session
     from whet.runtime.live import LiveOptions, Rung, run_live, smaller_models, warm
+    from whet.runtime.live_addresses import address_of
     from whet.runtime.live_sinks import Encoding, sink_for
-    from whet.runtime.live_sources import Steady, WallClock, address_of, open_feed
+    from whet.runtime.live_sources import Steady, WallClock, open_feed
 
     open_sink = sink_for(to, Encoding(fps, crf, preset, overwrite))
     address = address_of(camera, size, fps)

@@ -24,6 +24,7 @@ from whet.image import Pixels
 from whet.runtime.budget import PASS_THROUGH, Ladder, percentile
 from whet.runtime.live_sinks import QUIT, SPLIT, LiveSink, OpenSink
 from whet.runtime.live_sources import Clock, Grab
+from whet.runtime.newest import Grabber, Newest
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = [
     "LiveOptions",
     "LiveReport",
-    "Newest",
     "Rung",
     "run_live",
     "smaller_models",
@@ -106,65 +106,6 @@ class LiveReport:
         )
 
 
-class Newest:
-    """Holds one frame between two threads: putting replaces, taking empties.
-
-    Attributes:
-        dropped: frames that were replaced before anybody took them.
-        ended: no frame will come any more, and none is left.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._grab: Grab | None = None
-        self._closed = False
-        self.dropped = 0
-
-    @property
-    def ended(self) -> bool:
-        with self._changed:
-            return self._closed and self._grab is None
-
-    def put(self, grab: Grab) -> None:
-        """Make ``grab`` the newest frame."""
-        with self._changed:
-            self.dropped += self._grab is not None
-            self._grab = grab
-            self._changed.notify()
-
-    def close(self) -> None:
-        """Say that no frame follows."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-
-    def take(self, timeout_s: float) -> Grab | None:
-        """Return the newest frame once there is one; None after the time, or at the end."""
-        with self._changed:
-            if self._grab is None and not self._closed:
-                self._changed.wait(timeout_s)
-            grab, self._grab = self._grab, None
-            return grab
-
-
-class _Grabber(threading.Thread):
-    """Takes frames as they come; keeps what went wrong for whoever joins it."""
-
-    def __init__(self, source: Iterable[Grab], newest: Newest) -> None:
-        super().__init__(name="whet-grab", daemon=True)
-        self._source, self._newest = source, newest
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            for grab in self._source:
-                self._newest.put(grab)
-        except BaseException as failure:
-            self.failure = failure
-        finally:
-            self._newest.close()
-
-
 def smaller_models(model: str | Path) -> tuple[str, ...]:
     """Return the shipped models that compute less than ``model``, the largest first.
 
@@ -229,7 +170,7 @@ def run_live(
     if not 0 <= options.strength <= 2:
         raise MediaError(f"strength is {options.strength}; choose 0 (nothing) to 2, 1 is normal")
     newest = Newest()
-    grabber = _Grabber(source, newest)
+    grabber = Grabber(source, newest)
     grabber.start()
     try:
         first = _wait(newest, stop)
