@@ -27,6 +27,8 @@ STABLE = {
     "image": "inputs --output -o --model -m --strength --compare --quality --format --runtime "
     "--threads --max-pixels --overwrite --quiet -q --json",
     "video": "source --output -o --model -m --strength --runtime --threads --overwrite --quiet",
+    "bench": "--model -m --runtime --sizes --threads --rounds --seconds --frames --rivals "
+    "--no-rivals --memory --no-memory --output -o --overwrite --quiet -q --json",
     "live": "--camera --to --model -m --strength --fps --split --loop --duration --size --log --crf "
     "--preset --runtime --threads --overwrite --quiet -q --json",
     "models": "name --runtimes --json",

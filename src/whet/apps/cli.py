@@ -16,6 +16,7 @@ import typer
 
 from whet import __version__
 from whet.apps import workshop
+from whet.apps.bench import bench
 from whet.apps.live import live
 from whet.apps.screen import bar, note, out
 from whet.apps.serve import serve
@@ -210,6 +211,7 @@ def demo(
         typer.launch(str(page))
 
 
+app.command(name="bench")(bench)
 app.command(name="live")(live)
 app.command(name="serve")(serve)
 app.command(name="distill")(workshop.distill)

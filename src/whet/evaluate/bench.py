@@ -1,0 +1,327 @@
+"""How fast: models in runtimes beside what they stand against, interleaved in one run.
+
+All contestants of a size are opened and warmed first. Then they take turns, one
+picture each, round after round, so that whatever else the machine does falls on
+all alike. Wall time tells what a user waits; processor time, over all threads,
+what the work costs on a machine that is shared. Ratios to the founding student
+are only ever taken within one run, size and number of threads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet.errors import InputError
+from whet.evaluate.contestants import (
+    FOUNDING,
+    Contestant,
+    founding_file,
+    models_of,
+    open_contestant,
+    rivals_here,
+)
+from whet.evaluate.file_to_file import file_to_file
+from whet.evaluate.machine import load_average, machine
+from whet.evaluate.probe import probe
+
+__all__ = [
+    "SIZES",
+    "BenchOptions",
+    "Report",
+    "Row",
+    "Timing",
+    "bench",
+    "check",
+    "ratios",
+    "sides_of",
+    "take_turns",
+]
+
+SIZES: Mapping[str, tuple[int, int]] = {
+    "360p": (640, 360),
+    "720p": (1280, 720),
+    "1080p": (1920, 1080),
+    "4k": (3840, 2160),
+}
+"""Name -> width and height; any WIDTHxHEIGHT is a size too."""
+
+REFERENCE_RUNTIME = "onnxruntime"
+_LEAST = 3  # turns of a contestant, however slow
+
+Pixels = NDArray[np.uint8]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure.
+
+    Attributes:
+        models: names of shipped models, or paths of model files.
+        runtimes: keys of ``RUNTIMES``; empty takes the installed ones, PyTorch only if named.
+        sizes: keys of :data:`SIZES` or WIDTHxHEIGHT.
+        threads: numbers of threads; None leaves it to the runtime.
+        rounds: turns of each contestant, at most.
+        seconds: after which a contestant of one size has had enough turns.
+        rivals: measure the founding student and the classical filters too.
+        probes: measure first picture and memory, each in a process of its own.
+        clip_frames: frames of the clip for file-to-file; 0 leaves that out.
+    """
+
+    models: Sequence[str] = ("nano", "small")
+    runtimes: Sequence[str] = ()
+    sizes: Sequence[str] = ("360p", "720p")
+    threads: Sequence[int | None] = (None,)
+    rounds: int = 20
+    seconds: float = 10.0
+    rivals: bool = True
+    probes: bool = True
+    clip_frames: int = 48
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one contestant took, turn by turn."""
+
+    wall_ms: tuple[float, ...]
+    cpu_ms: tuple[float, ...]
+
+    def summary(self) -> dict[str, float]:
+        """Return percentiles, and frames per second at the median."""
+        p50, p95 = np.percentile(self.wall_ms, (50, 95))
+        return {
+            "turns": len(self.wall_ms),
+            "latency_p50_ms": float(p50),
+            "latency_p95_ms": float(p95),
+            "fps": 1000 / float(p50),
+            "cpu_p50_ms": float(np.median(self.cpu_ms)),
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant at one size.
+
+    Attributes:
+        contestant: who.
+        size: width and height.
+        timing: turn by turn.
+        extra: ``first_frame_ms``, ``peak_rss_mb``, ``idle_rss_mb``, ``file_fps``, where measured.
+    """
+
+    contestant: Contestant
+    size: tuple[int, int]
+    timing: Timing
+    extra: Mapping[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the ratios, for machines."""
+        numbers = self.timing.summary()
+        macs = 1000 * self.contestant.kmac_per_px * self.size[0] * self.size[1]
+        gops = 2 * macs / 1e6 / numbers["latency_p50_ms"] if macs else None
+        return {
+            **{k: v for k, v in asdict(self.contestant).items() if k != "file"},
+            "width": self.size[0],
+            "height": self.size[1],
+            **numbers,
+            "gops": gops,
+            **self.extra,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """A benchmark.
+
+    Attributes:
+        machine: where, with which versions, under which load.
+        options: what was asked for.
+        rows: one per contestant and size, with ratios.
+        limits: frames per second of decoding and encoding alone, by size; empty if not measured.
+    """
+
+    machine: Mapping[str, Any]
+    options: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    limits: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, for machines."""
+        return asdict(self)
+
+
+def sides_of(size: str) -> tuple[int, int]:
+    """Return width and height of a size.
+
+    Raises:
+        InputError: neither a key of :data:`SIZES` nor WIDTHxHEIGHT.
+    """
+    if size in SIZES:
+        return SIZES[size]
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        known = ", ".join(SIZES)
+        raise InputError(f"no size {size!r}; choose from {known}, or give WIDTHxHEIGHT")
+    return int(width), int(height)
+
+
+def take_turns(
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    seconds: float,
+    *,
+    wall: Clock = time.perf_counter,
+    cpu: Clock = time.process_time,
+) -> dict[str, Timing]:
+    """Time every run once per round, in turn.
+
+    Args:
+        runs: name -> what to time; each is called once before, untimed.
+        rounds: how many, at most.
+        seconds: a run that has taken this long in total sits out, after three turns.
+        wall, cpu: clocks in seconds.
+    """
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    spent_s = dict.fromkeys(runs, 0.0)
+    for run in runs.values():
+        run()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            if spent_s[name] >= seconds and len(samples[name]) >= _LEAST:
+                continue
+            wall_s, cpu_s = wall(), cpu()
+            run()
+            cpu_s, wall_s = cpu() - cpu_s, wall() - wall_s
+            samples[name].append((1000 * wall_s, 1000 * cpu_s))
+            spent_s[name] += wall_s
+    return {
+        name: Timing(tuple(w for w, _ in taken), tuple(c for _, c in taken))
+        for name, taken in samples.items()
+    }
+
+
+def ratios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``rows`` with how many times as fast each is as the founding student.
+
+    ``times_founding`` compares with its float32 in ONNX Runtime,
+    ``times_founding_same_runtime`` with its float32 in the row's own runtime,
+    ``times_founding_cpu`` with the former by processor time. The founding row has
+    the size and the threads of the row; None where there is no such row.
+    """
+
+    def founding(row: Mapping[str, Any], runtime: str) -> Mapping[str, Any] | None:
+        same = ("width", "height", "threads")
+        for other in rows:
+            if (
+                other["name"] == FOUNDING
+                and other["runtime"] == runtime
+                and all(other[key] == row[key] for key in same)
+            ):
+                return other
+        return None
+
+    def ratio(row: Mapping[str, Any], other: Mapping[str, Any] | None, key: str) -> float | None:
+        # A clock may be too coarse for a small picture.
+        return None if other is None or not row[key] else other[key] / row[key]
+
+    return [
+        {
+            **row,
+            "times_founding": ratio(row, founding(row, REFERENCE_RUNTIME), "latency_p50_ms"),
+            "times_founding_same_runtime": ratio(
+                row, founding(row, row["runtime"]), "latency_p50_ms"
+            ),
+            "times_founding_cpu": ratio(row, founding(row, REFERENCE_RUNTIME), "cpu_p50_ms"),
+        }
+        for row in rows
+    ]
+
+
+def check(options: BenchOptions) -> None:
+    """Refuse what cannot be measured, before anything is. Raises as :func:`bench` does."""
+    for size in options.sizes:
+        sides_of(size)
+    models_of(options.models, options.runtimes, options.threads)
+
+
+def bench(
+    options: BenchOptions, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> Report:
+    """Measure.
+
+    Args:
+        options: what.
+        progress: called with what is done next, the number of steps done, and of all.
+
+    Raises:
+        InputError: an unknown size or runtime, or a contestant that cannot run.
+        ModelError: an unknown or damaged model.
+    """
+    sizes = [sides_of(size) for size in options.sizes]
+    load_before = load_average()
+    with tempfile.TemporaryDirectory(prefix="whet-bench-") as folder:
+        contestants = models_of(options.models, options.runtimes, options.threads)
+        if options.rivals:
+            if (path := founding_file(Path(folder))) is not None:
+                contestants += models_of([str(path)], options.runtimes, options.threads)
+            contestants += rivals_here(options.threads)
+        rows: list[dict[str, Any]] = []
+        limits: dict[str, float] = {}
+        steps = len(sizes) * (1 + len(contestants) * options.probes + bool(options.clip_frames))
+        done = 0
+
+        def step(what: str) -> None:
+            nonlocal done
+            progress(what, done, steps)
+            done += 1
+
+        for width, height in sizes:
+            step(f"{width}x{height}, taking turns")
+            timings = _timed(contestants, picture(width, height), options)
+            file_fps: Mapping[str, float] = {}
+            if options.clip_frames:
+                step(f"{width}x{height}, file to file")
+                own = [c for c in contestants if c.kind == "model" and c.name != FOUNDING]
+                file_fps, limit = file_to_file(
+                    own, [picture(width, height, i) for i in range(options.clip_frames)]
+                )
+                limits[f"{width}x{height}"] = limit
+            for contestant in contestants:
+                extra: dict[str, float | None] = {"file_fps": file_fps.get(contestant.label)}
+                if options.probes:
+                    step(f"{width}x{height}, memory of {contestant.label}")
+                    extra |= probe(contestant, width, height)
+                timing = timings[contestant.label]
+                rows.append(Row(contestant, (width, height), timing, extra).to_json())
+    where = {**machine(), "load_before": load_before, "load_after": load_average()}
+    return Report(where, asdict(options), ratios(rows), limits)
+
+
+def picture(width: int, height: int, index: int = 0) -> Pixels:
+    """Return a soft coloured pattern with edges and some noise, moved by ``index``."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(40, 216, (height // 16 + 1, width // 16 + 1, 3))
+    pattern = np.kron(coarse, np.ones((16, 16, 1), np.int64))[:height, :width]
+    noisy = pattern + rng.integers(-6, 7, (height, width, 1))
+    moved: Pixels = np.roll(noisy, 3 * index, axis=1).astype(np.uint8)
+    return moved
+
+
+def _timed(
+    contestants: Sequence[Contestant], frame: Pixels, options: BenchOptions
+) -> dict[str, Timing]:
+    runs: dict[str, Callable[[], object]] = {}
+    for contestant in contestants:
+        opened = open_contestant(contestant)
+        prepared = opened.prepare(frame)
+        runs[contestant.label] = partial(opened.restore, prepared)
+    return take_turns(runs, options.rounds, options.seconds)

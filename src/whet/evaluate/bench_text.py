@@ -1,0 +1,99 @@
+"""A benchmark as Markdown, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whet.errors import InputError
+from whet.evaluate.bench import Report
+from whet.image import replacing
+
+__all__ = ["check_folder", "markdown", "write_files"]
+
+_FILES = ("bench.json", "bench.md")
+
+_COLUMNS: Sequence[tuple[str, str, str]] = (
+    ("p50 ms", "latency_p50_ms", ".1f"),
+    ("p95 ms", "latency_p95_ms", ".1f"),
+    ("CPU ms", "cpu_p50_ms", ".1f"),
+    ("fps", "fps", ".1f"),
+    ("file to file fps", "file_fps", ".1f"),
+    ("first ms", "first_frame_ms", ".0f"),
+    ("peak MiB", "peak_rss_mb", ".0f"),
+    ("GOPS", "gops", ".1f"),
+    ("x founding", "times_founding", ".2f"),
+    ("x, same runtime", "times_founding_same_runtime", ".2f"),
+    ("x, CPU time", "times_founding_cpu", ".2f"),
+)
+
+
+def markdown(report: Report) -> str:
+    """Return one table per size and number of threads, the fastest first."""
+    machine = report.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = [
+        "# Benchmark",
+        "",
+        f"{machine['processor']}, {machine['processors']} processors, {machine['system']}; "
+        f"whet {machine['whet']}, Python {machine['python']}, {versions}.",
+        f"Load average {machine['load_before']} before, {machine['load_after']} after: "
+        "ratios and CPU time say more than milliseconds where the machine is busy.",
+        "",
+        "All rows of a table took turns in one run. *CPU ms* adds up all threads. *x founding*: "
+        "times as fast as the founding student in float32 in ONNX Runtime; *same runtime*: as in "
+        "the row's own runtime. FFmpeg's filters get 4:2:0 frames and pay for no conversion.",
+    ]
+    for width, height, threads in _groups(report.rows):
+        rows = [
+            row
+            for row in report.rows
+            if (row["width"], row["height"], row["threads"]) == (width, height, threads)
+        ]
+        counted = "threads as the runtime likes" if threads is None else f"{threads} threads"
+        lines += ["", f"## {width} x {height}, {counted}", ""]
+        limit = report.limits.get(f"{width}x{height}")
+        if limit is not None:
+            lines += [f"Decoding and encoding alone: {limit:.1f} fps.", ""]
+        lines += _table(sorted(rows, key=lambda row: float(row["latency_p50_ms"])))
+    return "\n".join(lines) + "\n"
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int | None]]:
+    return list(dict.fromkeys((row["width"], row["height"], row["threads"]) for row in rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    used = [column for column in _COLUMNS if any(row.get(column[1]) is not None for row in rows)]
+    lines = ["| contestant | in | " + " | ".join(title for title, _, _ in used) + " |"]
+    lines.append("|---|---|" + "---:|" * len(used))
+    for row in rows:
+        cells = ["" if row.get(key) is None else format(row[key], style) for _, key, style in used]
+        name = f"{row['name']} {row['precision']}"
+        lines.append(f"| {name} | {row['runtime']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Make ``folder`` ready for the files of a benchmark, before the hours of measuring.
+
+    Raises:
+        InputError: it holds a benchmark, or cannot be made.
+    """
+    for name in _FILES:
+        if (folder / name).exists() and not overwrite:
+            raise InputError(f"{folder / name} exists; add --overwrite, or name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be a folder of results: {error.strerror}") from error
+
+
+def write_files(report: Report, folder: Path, *, overwrite: bool) -> None:
+    """Write ``bench.json`` and ``bench.md``, each when complete."""
+    texts = (json.dumps(report.to_json(), indent=1), markdown(report))
+    for name, text in zip(_FILES, texts, strict=True):
+        with replacing(folder / name, overwrite=overwrite, error=InputError) as temporary:
+            temporary.write_text(text, encoding="utf-8")
