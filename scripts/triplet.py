@@ -41,7 +41,7 @@ def main() -> None:
         y = row * (SIDE_PX + LABEL_PX)
         labels = (
             f"{kind}: {psnr(picture.degraded, picture.sharp):.1f} dB",
-            f"whet {args.model}: {psnr(restored, picture.sharp):.1f} dB",
+            f"{Path(args.model).stem}: {psnr(restored, picture.sharp):.1f} dB",
             "the sharp photograph",
         )
         for column, pixels in enumerate((picture.degraded, restored, picture.sharp)):

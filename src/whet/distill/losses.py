@@ -42,8 +42,8 @@ FOUNDING_WEIGHTS: Mapping[str, float] = {
 PERCEPTUAL_SIDE = 224
 """Side in pixels to which the founding design resizes both images before VGG16."""
 
-DEVIATION_EPSILON = 1 / 255
-"""One step of eight bits: what lies below it nobody sees."""
+DEVIATION_EPSILON = 2 / 255
+"""42 dB, at which a sharp picture shall come back: nothing is given up to come closer."""
 
 CHARBONNIER_EPSILON = 1e-3
 """Lai et al., "LapSRN", CVPR 2017."""
@@ -85,12 +85,12 @@ def charbonnier(restored: Tensor, sharp: Tensor) -> Tensor:
 
 
 def deviation(restored: Tensor, sharp: Tensor) -> Tensor:
-    """Mean over images of ``sqrt(mean (restored - sharp)^2 + eps^2)``, eps = 1/255.
+    """Mean over images of ``sqrt(mean (restored - sharp)^2 + eps^2)``, eps = 2/255.
 
     The root mean square error, image by image: what PSNR measures, with a gradient that neither
     vanishes where an image is nearly right (as that of a squared error does) nor rests at the
     identity where the gain is small (as that of absolute errors does, whose best guess is a
-    median). eps keeps it from caring about errors below one step of eight bits.
+    median). eps keeps it from caring about errors that nobody sees.
     """
     error = (restored - sharp).square().mean(dim=(1, 2, 3))
     return torch.sqrt(error + DEVIATION_EPSILON**2).mean()

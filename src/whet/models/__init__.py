@@ -57,10 +57,10 @@ MODELS: Mapping[str, ModelSpec] = {
         "dncnn", _DNCNN, 1, 17, 556.416, ("dncnn.2",), "the founding student, kept as the baseline"
     ),
     "nano": ModelSpec(
-        "nano", _REALTIME, 8, 48, 1.980, ("bottom", "decoder.0"), "calls, webcams, browsers"
+        "nano", _REALTIME, 8, 40, 2.466, ("bottom", "decoder.0"), "calls, webcams, browsers"
     ),
     "small": ModelSpec(
-        "small", _REALTIME, 8, 72, 7.272, ("bottom", "decoder.0"), "photos and video on a CPU"
+        "small", _REALTIME, 8, 64, 9.216, ("bottom", "decoder.0"), "photos and video on a CPU"
     ),
     "base": ModelSpec("base", _REALTIME, 16, 144, 30.384, ("bottom", "decoder.0"), "best quality"),
 }

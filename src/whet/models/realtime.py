@@ -54,8 +54,8 @@ class RealtimeConfig:
 
 
 FAMILY: Mapping[str, RealtimeConfig] = {
-    "nano": RealtimeConfig(widths=(24, 24), encoder=(0,), bottom=3, decoder=(1,)),
-    "small": RealtimeConfig(widths=(48, 48), encoder=(0,), bottom=5, decoder=(2,)),
+    "nano": RealtimeConfig(widths=(24, 24), encoder=(1,), bottom=1, decoder=(2,)),
+    "small": RealtimeConfig(widths=(48, 48), encoder=(1,), bottom=3, decoder=(3,)),
     "base": RealtimeConfig(widths=(64, 96, 128), encoder=(3, 3), bottom=2, decoder=(4, 3)),
 }
 
@@ -132,9 +132,9 @@ class Realtime(nn.Module):
                 # The identity branch carries the signal; the learned ones start as a perturbation.
                 module.wide.weight.data.mul_(0.3)
                 nn.init.zeros_(module.point.weight)
-        nn.init.zeros_(self.tail.weight)
-        assert self.tail.bias is not None
-        nn.init.zeros_(self.tail.bias)
+        # What a level adds starts at zero too: as noise it would teach its ReLUs to close for good.
+        for last in (self.tail, *self.up):
+            nn.init.zeros_(cast(nn.Conv2d, last).weight)
 
     def forward(self, degraded: Tensor) -> Tensor:
         # Around mid-grey: with a mean far from zero, Adam at 2e-3 drives the residual to nothing.

@@ -107,7 +107,7 @@ EVERYDAY = {
 }
 """What soft pictures and calls are made of; the clean share keeps sharp pictures sharp."""
 
-_REALTIME_LOSSES = {"deviation": 1.0, "edge": 0.1, "trusted": 0.2}
+_REALTIME_LOSSES = {"deviation": 1.0, "trusted": 0.2}
 
 
 def _realtime(name: str, summary: str, steps: int, stages: tuple[Stage, ...]) -> Recipe:
@@ -171,7 +171,7 @@ RECIPES: Mapping[str, Recipe] = {
         name="quick",
         summary="the demo: nano from a few crops with cached teacher outputs, two minutes",
         student="nano",
-        losses={**FOUNDING_WEIGHTS, "perceptual": 0.0},
+        losses={"deviation": 1.0, "distillation": 0.5},
         mix={},
         stages=(Stage(0.0, 96, 8),),
         steps=1200,
