@@ -29,8 +29,8 @@ STABLE = {
     "video": "source --output -o --model -m --strength --runtime --threads --overwrite --quiet",
     "bench": "--model -m --runtime --sizes --threads --rounds --seconds --frames --rivals "
     "--no-rivals --memory --no-memory --output -o --overwrite --quiet -q --json",
-    "live": "--camera --to --model -m --strength --fps --split --loop --duration --size --log --crf "
-    "--preset --runtime --threads --overwrite --quiet -q --json",
+    "live": "--camera --to --model -m --strength --fps --split --loop --duration --size --log "
+    "--crf --preset --runtime --threads --overwrite --quiet -q --json",
     "models": "name --runtimes --json",
     "demo": "--output -o --steps --open --no-open --quiet -q",
     "serve": "--host --port --token --runtime --threads --workers --waiting --max-bytes "
@@ -42,6 +42,10 @@ STABLE = {
     "--seed --quiet -q",
     "distill": "recipe --photos --validation --pairs --kind --bank --output -o --set "
     "--teacher-weights --vgg --pictures --resume --max-minutes --threads --quiet -q --json",
+    "study new": "--output -o --triplets --model -m --baseline --suite --photos --limit --crop "
+    "--protocol --scale --title --scenes-each --practice --repeats --gold --break-every --consent "
+    "--seed --quiet -q --json",
+    "study analyse": "folder --database --output -o --keep-all --overwrite --json",
     "export": "checkpoint --output -o --student --int8 --photos --card --overwrite",
     "evaluate": "--model -m --suite --photos --pairs --kind --limit --baseline --teacher "
     "--teacher-weights --output -o --overwrite --quiet -q --json",

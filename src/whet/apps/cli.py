@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from whet import __version__
-from whet.apps import workshop
+from whet.apps import study, workshop
 from whet.apps.bench import bench
 from whet.apps.live import live
 from whet.apps.screen import bar, note, out
@@ -218,6 +218,7 @@ app.command(name="distill")(workshop.distill)
 app.command(name="export")(workshop.export)
 app.command(name="evaluate")(workshop.evaluate)
 app.add_typer(workshop.data, name="data")
+app.add_typer(study.study, name="study")
 
 
 def main() -> None:
