@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,9 @@ def serve(
     max_bytes: Annotated[int, typer.Option(min=1, help="refuse larger uploads")] = 2**26,
     max_pixels: Annotated[int, typer.Option(min=1, help="refuse larger pictures")] = 2**26,
     max_seconds: Annotated[float, typer.Option(min=0.1, help="give up on a picture")] = 120.0,
+    reports: Annotated[
+        list[Path] | None, typer.Option(help="folder of `whet evaluate` reports, repeatable")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="log warnings only")] = False,
 ) -> None:
     """Open a page that sharpens pictures, for this machine or for others too."""
@@ -40,12 +44,17 @@ def serve(
     from whet.apps.site.front import log_as_json
     from whet.apps.site.settings import Settings, drawn_token, is_loopback
 
+    for folder in reports or ():
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder; name one that holds reports")
+
     if token is None and not is_loopback(host):
         token = drawn_token()
     settings = Settings(
         host=host,
         port=port,
         token=token,
+        reports=tuple(reports or ()),
         runtime=runtime,
         threads=threads,
         max_bytes=max_bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
@@ -19,11 +19,13 @@ from whet import __version__
 from whet.apps.site import problem
 from whet.apps.site.desk import Answer, Desk, model_names
 from whet.apps.site.front import Front
+from whet.apps.site.pages import add_pages
 from whet.apps.site.problem import RefusedError, documented
-from whet.apps.site.schemas import MEDIA_TYPES, Health, Model, Options, ScoreTable, body
+from whet.apps.site.reports import add_reports
+from whet.apps.site.schemas import MEDIA_TYPES, Health, Limits, Model, Options, ScoreTable, body
 from whet.apps.site.settings import Settings
 from whet.apps.site.upload import Upload, read_upload
-from whet.artifact import read_card, shipped
+from whet.artifact import Card, read_card, shipped
 from whet.errors import WhetError
 
 __all__ = ["create_app"]
@@ -53,6 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_problems(app)
     app.include_router(_restoring(settings, desk, registry))
     app.include_router(_about(settings, desk, registry))
+    add_pages(app)
+    add_reports(app, settings.reports)
     app.add_middleware(Front, settings=settings, registry=registry)
     return app
 
@@ -129,6 +133,10 @@ def _about(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRo
         desk.time_models()
         return [_model(name, desk.seconds_per_mpx.get(name)) for name in model_names()]
 
+    @routes.get("/api/limits", summary="The largest picture that is taken")
+    async def limits() -> Limits:
+        return Limits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
+
     @routes.get("/healthz", summary="Whether the server takes pictures")
     async def health() -> Health:
         busy = desk.taken >= settings.workers + settings.waiting
@@ -167,8 +175,13 @@ def _picture(answer: Answer) -> Response:
     return Response(answer.data, media_type=MEDIA_TYPES[answer.format], headers=headers)
 
 
+@cache
+def _card(name: str) -> Card:
+    return read_card(shipped()[name])
+
+
 def _model(name: str, seconds_per_mpx: float | None) -> Model:
-    card = read_card(shipped()[name])
+    card = _card(name)
     gains = {suite: s["gain_db"] for suite, s in card.scores.items() if "gain_db" in s}
     return Model(
         name=name,

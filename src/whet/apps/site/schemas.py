@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from whet.apps.site.desk import model_names
 
-__all__ = ["MEDIA_TYPES", "Health", "Model", "Options", "ScoreTable", "body"]
+__all__ = ["MEDIA_TYPES", "Health", "Limits", "Model", "Options", "ScoreTable", "body"]
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -47,6 +47,13 @@ class Model(BaseModel):
     kmac_per_px: float
     seconds_per_mpx: float | None = Field(description="measured here; null until it is")
     gains_db: dict[str, float] = Field(description="suite -> PSNR gained, as its card says")
+
+
+class Limits(BaseModel):
+    """The largest picture that is taken."""
+
+    max_bytes: int
+    max_pixels: int
 
 
 class Health(BaseModel):

@@ -1,0 +1,247 @@
+// The page that restores pictures.
+
+import { get, score } from "./api.js";
+import { Compare } from "./compare.js";
+import { limit, Picture, save, thumbnail } from "./pictures.js";
+
+const $ = (id) => document.getElementById(id);
+const compare = new Compare($("compare"));
+const pictures = [];
+let current = null;
+let working = false;
+
+const model = () => document.querySelector("[name=model]:checked")?.value ?? "small";
+const strength = () => Number($("strength").value) / 100;
+
+function say(sentence, problem = false) {
+  $("status").textContent = sentence;
+  $("status").classList.toggle("problem", problem);
+}
+
+const patience = { onWait: (seconds) => say(`The server is busy; trying again in ${seconds} s.`) };
+
+// Taking pictures in
+
+function add(files) {
+  const fresh = [...files].map((file) => new Picture(file));
+  const refused = fresh.map((picture) => picture.refusal).filter(Boolean);
+  const taken = fresh.filter((picture) => !picture.refusal);
+  if (refused.length) say(refused.join("\n"), true);
+  else say("");
+  if (!taken.length) return taken;
+  pictures.push(...taken);
+  $("welcome").hidden = true;
+  $("bench").hidden = false;
+  for (const picture of taken) addToStrip(picture);
+  $("strip").hidden = pictures.length < 2;
+  $("downloadall").hidden = pictures.length < 2;
+  open(taken[0]);
+  work();
+  return taken;
+}
+
+function addToStrip(picture) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(document.createElement("i"));
+  button.addEventListener("click", () => open(picture));
+  picture.button = button;
+  $("strip").append(button);
+  mark(picture, "waiting");
+}
+
+function mark(picture, state, sentence = "") {
+  const words = { waiting: "waits", working: "is being restored", done: "is restored", failed: "cannot be restored" };
+  picture.state = state;
+  picture.sentence = sentence;
+  picture.button.className = state;
+  picture.button.querySelector("i").textContent = { waiting: "…", working: "…", done: "✓", failed: "!" }[state];
+  picture.button.setAttribute("aria-label", `${picture.name} ${words[state]}`);
+}
+
+/** Restore what waits, the shown picture first, one after the other. */
+async function work() {
+  if (working) return;
+  working = true;
+  const wanted = () => {
+    const waits = (picture) => picture && picture.state !== "failed" && !picture.results.has(model());
+    return waits(current) ? current : pictures.find(waits);
+  };
+  for (let picture = wanted(); picture; picture = wanted()) {
+    mark(picture, "working");
+    if (picture === current) show();
+    try {
+      await picture.restore(model(), patience);
+      mark(picture, "done");
+      if (picture.image && !picture.button.querySelector("canvas"))
+        picture.button.prepend(thumbnail(picture.image));
+    } catch (error) {
+      mark(picture, "failed", `${picture.name}: ${error.message}`);
+    }
+    if (picture === current) show();
+    progress();
+  }
+  working = false;
+}
+
+function progress() {
+  const failed = pictures.filter((picture) => picture.state === "failed");
+  const ready = pictures.filter((picture) => picture.results.has(model())).length;
+  const counted = pictures.length > 1 ? `${ready} of ${pictures.length} pictures restored.` : "";
+  say([counted, ...failed.map((picture) => picture.sentence)].filter(Boolean).join("\n"), failed.length > 0);
+}
+
+// Showing one
+
+async function open(picture) {
+  current = picture;
+  for (const other of pictures) other.button.setAttribute("aria-current", other === picture);
+  show();
+  if (!picture.image && picture.file.type.startsWith("image/")) {
+    try {
+      await picture.open(patience);
+    } catch {
+      return; // restoring fails the same way, and says how
+    }
+    if (picture === current) show();
+  }
+  work();
+}
+
+function show() {
+  const result = current.results.get(model());
+  const { image } = current;
+  $("name").textContent = current.name;
+  const size = image ? `${image.naturalWidth} × ${image.naturalHeight}` : "";
+  const time = result?.seconds == null ? "" : `restored in ${seconds(result.seconds)}`;
+  const words = { failed: "cannot be restored", working: "restoring …", waiting: "waiting …", done: "" };
+  $("facts").textContent = [size, time || words[current.state]].filter(Boolean).join(", ") || "\u00a0";
+  compare.waiting = !result && current.state !== "failed";
+  $("download").disabled = !result;
+  if (image) compare.show(image, result?.image, image.naturalWidth, image.naturalHeight);
+  else compare.show(document.createElement("span"), null, 0, 0);
+  compare.strength = strength();
+  measure();
+}
+
+const seconds = (value) => (value < 0.995 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(1)} s`);
+
+// Settings
+
+$("strength").addEventListener("input", () => {
+  $("strengthvalue").textContent = `${$("strength").value}%`;
+  compare.strength = strength();
+});
+$("strength").addEventListener("change", measure);
+
+async function listModels() {
+  const found = await get("api/models");
+  if (!$("models").querySelector("input")) {
+    for (const entry of found) {
+      const label = document.createElement("label");
+      label.innerHTML = '<input type="radio" name="model"><b></b><span></span>';
+      const input = label.querySelector("input");
+      input.value = entry.name;
+      input.checked = entry.name === "small" || found.length === 1;
+      label.querySelector("b").textContent = entry.name;
+      $("models").append(label);
+    }
+  }
+  for (const entry of found) {
+    const span = $("models").querySelector(`[value="${entry.name}"]`).parentElement.querySelector("span");
+    const pace = entry.seconds_per_mpx;
+    span.textContent = pace ? `${seconds(pace)} / megapixel` : "measuring …";
+  }
+  if (found.some((entry) => !entry.seconds_per_mpx)) setTimeout(listModels, 1500);
+}
+
+$("models").addEventListener("change", () => {
+  for (const picture of pictures) if (picture.state !== "failed") mark(picture, picture.results.has(model()) ? "done" : "waiting");
+  if (current) show();
+  work();
+});
+
+// A reference
+
+let measuring = null;
+
+async function measure() {
+  measuring?.abort();
+  const { reference } = current;
+  $("scores").hidden = !reference;
+  $("pickreference").textContent = reference ? "Choose another reference" : "Choose a reference";
+  if (!reference || !current.results.has(model())) return;
+  measuring = new AbortController();
+  const options = { model: model(), strength: strength() };
+  try {
+    const found = await score(current.file, reference, options, { signal: measuring.signal });
+    for (const [metric, digits] of [["psnr", 2], ["ssim", 4]]) {
+      const [before, after] = [found[`${metric}_degraded`], found[`${metric}_restored`]];
+      $(`${metric}0`).textContent = before.toFixed(digits);
+      $(`${metric}1`).textContent = after.toFixed(digits);
+      $(`${metric}1`).className = after > before ? "better" : after < before ? "worse" : "";
+    }
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    current.reference = null;
+    $("scores").hidden = true;
+    say(error.message, true);
+  }
+}
+
+$("pickreference").addEventListener("click", () => $("referencefile").click());
+$("referencefile").addEventListener("change", (event) => {
+  current.reference = event.target.files[0] ?? null;
+  event.target.value = "";
+  measure();
+});
+
+// Results
+
+async function download(picture) {
+  try {
+    save(await picture.download(model(), strength(), patience), picture.stem);
+  } catch (error) {
+    say(`${picture.name}: ${error.message}`, true);
+  }
+}
+
+$("download").addEventListener("click", () => download(current));
+$("downloadall").addEventListener("click", async () => {
+  for (const picture of pictures) if (picture.results.has(model())) await download(picture);
+});
+
+// Ways in
+
+for (const button of document.querySelectorAll("[data-pick]"))
+  button.addEventListener("click", () => $("files").click());
+$("files").addEventListener("change", (event) => {
+  add(event.target.files);
+  event.target.value = "";
+});
+addEventListener("paste", (event) => add(event.clipboardData.files));
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("veil").hidden = false;
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) $("veil").hidden = true;
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("veil").hidden = true;
+  add(event.dataTransfer.files);
+});
+$("example").addEventListener("click", async () => {
+  try {
+    const load = async (name) => new File([await (await fetch(`api/example/${name}`)).blob()], name, { type: "image/png" });
+    const [soft, sharp] = await Promise.all([load("soft.png"), load("sharp.png")]);
+    const [picture] = add([soft]);
+    picture.reference = sharp;
+  } catch {
+    say("The example cannot be loaded.", true);
+  }
+});
+
+get("api/limits").then(limit, () => {});
+listModels().catch((error) => say(error.message, true));

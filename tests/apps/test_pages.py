@@ -1,0 +1,385 @@
+"""The pages in a real browser: what a visitor sees, moves, reads and takes home."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="needs the extra web")
+pytest.importorskip("uvicorn", reason="needs the extra web")
+pytest.importorskip("playwright", reason="needs the extra browser")
+import uvicorn
+from playwright.sync_api import expect, sync_playwright
+
+from commandline import MakePicture, load, save, soften, succeed
+from whet.apps.server import create_app
+from whet.apps.site.pages import FOLDER, PAGES
+from whet.apps.site.settings import Settings
+
+Visit = Callable[..., Any]
+WAIT_MS = 120_000
+"""A browser on a busy machine is slow; a test that fails waits this long."""
+
+PHONE = {"width": 360, "height": 740}
+SOON = {"timeout": WAIT_MS}
+
+OURS = ["--runtime", "onnxruntime", "--threads", 1]
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Callable[..., str]]:
+    """A function (**settings) -> address of a server that runs until the tests of this file end."""
+    running = []
+
+    def start(**settings: Any) -> str:
+        app = create_app(Settings(runtime="onnxruntime", threads=1, **settings))
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None)
+        listening = config.bind_socket()
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def launch() -> Iterator[Callable[..., Any]]:
+    """A function (*flags) -> Chromium with those flags; it resolves no name."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    started = sync_playwright().start()
+    browsers = []
+
+    def start(*flags: str) -> Any:
+        always = ("--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+        browsers.append(started.chromium.launch(executable_path=program, args=[*always, *flags]))
+        return browsers[-1]
+
+    yield start
+    for browser in browsers:
+        browser.close()
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium(launch: Callable[..., Any]) -> Any:
+    """One browser for many tests; each opens a context of its own."""
+    return launch()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """A function (address, **context) -> page; the test fails if that page meets an error."""
+    contexts, errors = [], []
+
+    def open_page(address: str, **options: Any) -> Any:
+        context = chromium.new_context(**options)
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def home(serving: Callable[..., str]) -> str:
+    return serving(max_bytes=2**22, max_pixels=2**20)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, picture: MakePicture) -> Path:
+    """Pictures to pick: a blurred JPEG with its sharp original, a TIFF, and what is none."""
+    place = tmp_path_factory.mktemp("pictures")
+    sharp = picture(240, 320)
+    save(sharp, place / "sharp.png")
+    Image.fromarray(soften(sharp)).save(place / "soft.jpg", quality=90)
+    Image.fromarray(soften(sharp)).save(place / "scan.tif")
+    (place / "words.png").write_text("These are words, not pixels.")
+    (place / "clip.mp4").write_bytes(bytes(64))
+    return place
+
+
+def pick(page: Any, *files: Path) -> None:
+    page.set_input_files("#files", [str(file) for file in files])
+
+
+def restored(page: Any) -> None:
+    """Wait until the picture on show is restored."""
+    expect(page.locator("#facts")).to_have_text(re.compile("restored in"), **SOON)
+
+
+def download(page: Any, target: Path) -> str:
+    with page.expect_download(timeout=WAIT_MS) as download:
+        page.click("#download")
+    download.value.save_as(target)
+    return str(download.value.suggested_filename)
+
+
+# Restore
+
+
+def test_a_picture_is_restored_compared_and_downloaded_as_the_command_line_writes_it(
+    home: str, visit: Visit, folder: Path, tmp_path: Path
+) -> None:
+    page = visit(home)
+    pick(page, folder / "soft.jpg")
+    restored(page)
+    assert download(page, tmp_path / "full.jpg") == "soft-whet.jpg"
+    page.focus("#strength")
+    for _ in range(60):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator("#strengthvalue")).to_have_text("40%")
+    download(page, tmp_path / "weak.jpg")
+    for name, strength in (("full", 1), ("weak", 0.4)):
+        target = tmp_path / f"{name}-cli.jpg"
+        succeed("image", folder / "soft.jpg", "-o", target, "--strength", strength, *OURS)
+        assert (tmp_path / f"{name}.jpg").read_bytes() == target.read_bytes()
+    assert not np.array_equal(load(tmp_path / "full.jpg"), load(tmp_path / "weak.jpg"))
+
+
+def test_the_strength_slider_answers_without_the_server(
+    home: str, visit: Visit, folder: Path
+) -> None:
+    page = visit(home)
+    pick(page, folder / "sharp.png")
+    restored(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    layer = page.locator(".layer.after")
+    full = page.locator(".view").screenshot()
+    page.locator("#strength").fill("25")
+    expect(layer).to_have_css("opacity", "0.25")
+    assert page.locator(".view").screenshot() != full
+    assert asked == []
+
+
+def test_the_example_is_restored_and_scored_against_its_sharp_original(
+    home: str, visit: Visit
+) -> None:
+    page = visit(home)
+    page.click("#example")
+    expect(page.locator("#psnr1")).to_have_text(re.compile(r"^\d\d\.\d\d$"), **SOON)
+    assert float(page.inner_text("#psnr1")) > float(page.inner_text("#psnr0"))
+
+
+def test_the_boundary_moves_by_key_and_by_pointer(home: str, visit: Visit, folder: Path) -> None:
+    page = visit(home)
+    pick(page, folder / "soft.jpg")
+    restored(page)
+    handle = page.get_by_role("slider", name="Boundary between before and after")
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    expect(handle).to_have_attribute("aria-valuenow", "52")
+    page.keyboard.press("Home")
+    expect(handle).to_have_attribute("aria-valuenow", "0")
+    box = page.locator(".view").bounding_box()
+    page.mouse.move(box["x"] + 1, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 40)
+    page.mouse.up()
+    expect(handle).to_have_attribute("aria-valuenow", "75")
+
+
+def test_a_hundred_percent_shows_each_pixel_once_and_pans(
+    home: str, visit: Visit, folder: Path
+) -> None:
+    page = visit(home, viewport=PHONE)
+    pick(page, folder / "soft.jpg")
+    restored(page)
+    picture = page.locator(".layer.before img")
+    page.get_by_role("button", name="100%").click()
+    assert picture.bounding_box()["width"] == pytest.approx(320, abs=0.5)
+    page.get_by_role("button", name="Zoom in").click()
+    left = picture.bounding_box()["x"]
+    page.locator(".view").focus()
+    page.keyboard.press("ArrowRight")
+    assert picture.bounding_box()["x"] == pytest.approx(left - 40, abs=1)
+    page.keyboard.press("0")
+    whole, view = picture.bounding_box(), page.locator(".view").bounding_box()
+    assert whole["width"] <= view["width"] + 1
+    assert whole["x"] >= view["x"] - 1
+
+
+def test_a_batch_goes_on_past_what_is_no_picture_and_says_so(
+    home: str, visit: Visit, folder: Path
+) -> None:
+    page = visit(home)
+    names = ("words.png", "soft.jpg", "scan.tif", "clip.mp4")
+    pick(page, *(folder / name for name in names))
+    expect(page.locator("#status")).to_contain_text("2 of 3 pictures restored", **SOON)
+    status = page.inner_text("#status")
+    assert "words.png: the picture is no picture that whet can read" in status
+    expect(page.get_by_role("button", name="words.png cannot be restored")).to_be_visible()
+    page.get_by_role("button", name="scan.tif is restored").click()
+    restored(page)
+    expect(page.locator(".layer.before img")).to_be_visible()
+
+
+def test_a_video_is_sent_to_the_command_that_reads_it(
+    home: str, visit: Visit, folder: Path
+) -> None:
+    page = visit(home)
+    pick(page, folder / "clip.mp4")
+    expect(page.locator("#status")).to_have_text(re.compile('whet video "clip.mp4"'))
+    expect(page.locator("#welcome")).to_be_visible()
+
+
+def test_a_reference_shows_scores_that_follow_the_strength(
+    home: str, visit: Visit, folder: Path
+) -> None:
+    page = visit(home)
+    pick(page, folder / "soft.jpg")
+    restored(page)
+    page.set_input_files("#referencefile", str(folder / "sharp.png"))
+    after = page.locator("#psnr1")
+    expect(after).to_have_text(re.compile(r"^\d\d\.\d\d$"), **SOON)
+    before = page.inner_text("#psnr0")
+    assert page.inner_text("#psnr1") != before
+    page.locator("#strength").fill("0")
+    page.dispatch_event("#strength", "change")
+    expect(after).to_have_text(before, **SOON)
+
+
+def test_a_pasted_picture_is_taken(home: str, visit: Visit) -> None:
+    page = visit(home)
+    page.evaluate(
+        """async () => {
+            const canvas = new OffscreenCanvas(64, 48);
+            canvas.getContext("2d").fillRect(8, 8, 20, 20);
+            const file = new File([await canvas.convertToBlob()], "", { type: "image/png" });
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(file);
+            dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+        }"""
+    )
+    restored(page)
+    expect(page.locator("#facts")).to_have_text(re.compile("64 . 48"))
+
+
+def test_a_token_is_taken_from_the_address_and_asked_for_where_it_is_missing(
+    serving: Callable[..., str], visit: Visit, folder: Path
+) -> None:
+    guarded = serving(token="let-me-in")
+    page = visit(f"{guarded}#token=let-me-in")
+    assert page.url == guarded
+    pick(page, folder / "soft.jpg")
+    restored(page)
+    page = visit(guarded)
+    pick(page, folder / "soft.jpg")
+    page.get_by_label("Token").fill("let-me-in")
+    page.keyboard.press("Enter")
+    restored(page)
+
+
+# Every page
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_no_page_makes_an_outside_request(
+    address: str, home: str, visit: Visit, folder: Path
+) -> None:
+    asked: list[str] = []
+    page = visit("about:blank")
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(home + address[1:])
+    if address == "/":
+        pick(page, folder / "soft.jpg")
+        restored(page)
+    elif address == "/reports":
+        expect(page.locator("#reports .card")).to_be_visible(**SOON)
+    page.wait_for_load_state("networkidle")
+    outside = [url for url in asked if not url.startswith((home, f"blob:{home}", "data:"))]
+    assert asked
+    assert outside == []
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_pages_fit_a_phone(address: str, home: str, visit: Visit, folder: Path) -> None:
+    page = visit(home + address[1:], viewport=PHONE)
+    if address == "/":
+        pick(page, folder / "soft.jpg", folder / "scan.tif")
+        restored(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_what_can_be_pressed_has_a_name(
+    address: str, home: str, visit: Visit, folder: Path
+) -> None:
+    page = visit(home + address[1:])
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, a, input:not([hidden]), select")]
+            .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length))
+            .map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
+    assert page.evaluate("document.querySelectorAll('h1').length") >= 1
+
+
+# Reports
+
+
+def test_reports_are_shown_with_their_intervals(
+    serving: Callable[..., str], visit: Visit, tmp_path: Path
+) -> None:
+    gain = {"mean": 0.42, "low": 0.31, "high": 0.5}
+    rows = [
+        {"restorer": "identity", "scores": {"psnr": {"mean": 25.5}}},
+        {"restorer": "small", "gains": {"psnr": gain}},
+    ]
+    suite = {"name": "defocus", "description": "", "pictures": [{}], "rows": rows}
+    content = {"schema": "whet-evaluation/1", "suites": [suite]}
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    (tmp_path / "report.html").write_text("<h1>All of it</h1>")
+    page = visit(serving(reports=(tmp_path,)) + "reports")
+    expect(page.get_by_role("row", name=re.compile("defocus"))).to_contain_text(
+        re.compile(r"\+0\.42\s*\+0\.31 to \+0\.50"), **SOON
+    )
+    page.get_by_role("link", name=re.compile("Open the full report")).click()
+    expect(page.get_by_role("heading", name="All of it")).to_be_visible()
+
+
+# What the browser is sent
+
+
+def test_the_bundle_stays_small() -> None:
+    sizes = [path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()]
+    assert 0 < sum(sizes) <= 200_000
+
+
+def test_no_file_of_the_pages_names_another_site() -> None:
+    found = {
+        url
+        for path in FOLDER.rglob("*")
+        if path.is_file()
+        for url in re.findall(rb"(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", path.read_bytes())
+    }
+    assert found == {b"http://www.w3.org/2000/svg"}
+
+
+def test_scripts_and_styles_stand_in_files_of_their_own() -> None:
+    for page in FOLDER.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=", text), page.name
