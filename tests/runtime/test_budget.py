@@ -101,7 +101,6 @@ def test_a_trial_that_lasts_makes_the_next_one_prompt_again() -> None:
 def test_says_once_that_even_nothing_is_too_slow() -> None:
     ladder = Ladder((PASS_THROUGH,), FPS)
 
-
     def said(busy_ms: float) -> list[str]:
         return [str(move) for _ in range(300) if (move := ladder.record(busy_ms))]
 

@@ -475,6 +475,8 @@ class Interrupting(Identity):
 
     def restore(self, image: np.ndarray, strength: float = 1.0) -> np.ndarray:
         if self.frames == self.at:
+            # A shell starts background jobs with Ctrl-C ignored, and Python then leaves it so.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.raise_signal(signal.SIGINT)
         return super().restore(image)
 

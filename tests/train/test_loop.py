@@ -232,15 +232,15 @@ def test_settings_override_a_copy() -> None:
         RECIPES["nano"],
         {
             "steps": "7",
-            "losses.edge": "0",
+            "losses.trusted": "0",
             "crop": "64",
             "compile": "false",
             "learning_rate": "1e-4",
         },
     )
-    assert (recipe.steps, recipe.losses["edge"], recipe.compile) == (7, 0.0, False)
+    assert (recipe.steps, recipe.losses["trusted"], recipe.compile) == (7, 0.0, False)
     assert recipe.stages == (Stage(0.0, 64, 64),)
-    assert RECIPES["nano"].losses["edge"] != 0.0
+    assert RECIPES["nano"].losses["trusted"] != 0.0
 
 
 @pytest.mark.parametrize("setting", ["stpes=5", "steps=many", "compile=maybe", "losses.edge=x"])
