@@ -34,7 +34,7 @@ STABLE = {
     "models": "name --runtimes --json",
     "demo": "--output -o --steps --open --no-open --quiet -q",
     "serve": "--host --port --token --runtime --threads --workers --waiting --max-bytes "
-    "--max-pixels --max-seconds --reports --quiet -q",
+    "--max-pixels --max-seconds --reports --fetch --export --quiet -q",
     "data list": "--json",
     "data fetch": "name --quiet -q",
     "data check": "kind folder --json --quiet -q",

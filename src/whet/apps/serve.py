@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whet.apps.screen import note
+from whet.apps.screen import note, out
 from whet.errors import InputError, MissingExtraError
 
 __all__ = ["serve"]
@@ -32,6 +32,12 @@ def serve(
     reports: Annotated[
         list[Path] | None, typer.Option(help="folder of `whet evaluate` reports, repeatable")
     ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="first fetch what /live needs (33 MB, with npm)")
+    ] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="write /live as a folder for any web server, and stop")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="log warnings only")] = False,
 ) -> None:
     """Open a page that sharpens pictures, for this machine or for others too."""
@@ -41,9 +47,17 @@ def serve(
         from whet.apps.server import create_app
     except ImportError as error:
         raise MissingExtraError((error.name or "fastapi").partition(".")[0], "web") from error
+    from whet.apps.site.browser_runtime import fetch_runtime
     from whet.apps.site.front import log_as_json
+    from whet.apps.site.live import export_pages
     from whet.apps.site.settings import Settings, drawn_token, is_loopback
 
+    if fetch:
+        fetch_runtime(note)
+    if export is not None:
+        export_pages(export)
+        out(str(export))
+        return
     for folder in reports or ():
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; name one that holds reports")

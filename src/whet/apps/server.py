@@ -19,6 +19,7 @@ from whet import __version__
 from whet.apps.site import problem
 from whet.apps.site.desk import Answer, Desk, model_names
 from whet.apps.site.front import Front
+from whet.apps.site.live import add_live
 from whet.apps.site.pages import add_pages
 from whet.apps.site.problem import RefusedError, documented
 from whet.apps.site.reports import add_reports
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(_restoring(settings, desk, registry))
     app.include_router(_about(settings, desk, registry))
     add_pages(app)
+    add_live(app)
     add_reports(app, settings.reports)
     app.add_middleware(Front, settings=settings, registry=registry)
     return app

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent / "pages"
 
 PAGES: Mapping[str, str] = {
     "/": "index.html",
+    "/live": "live.html",
     "/reports": "reports.html",
 }
 """Address -> file; a new page is one line here and its file."""

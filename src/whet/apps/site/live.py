@@ -1,0 +1,102 @@
+"""What the live page loads beside itself, served or written into a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse
+
+from whet.apps.site.browser_runtime import FILES, PACKAGE, runtime_folder
+from whet.apps.site.front import HEADERS
+from whet.apps.site.pages import FOLDER
+from whet.apps.site.problem import RefusedError
+from whet.artifact import read_card, shipped
+from whet.errors import InputError
+
+__all__ = ["MODEL", "add_live", "export_pages"]
+
+MODEL = "nano"
+"""The one model that is fast enough in a browser."""
+
+_KEPT = {"Cache-Control": "no-cache"}
+_README = """This page sharpens a camera's pictures in the visitor's browser.
+
+Any web server can host the folder, over https: browsers give cameras to nobody else, except on
+localhost. With the headers in the file _headers, browsers compute with several threads.
+"""
+
+
+def add_live(app: FastAPI) -> None:
+    """Let the application serve the runtime, the model and what they are called."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/live.json")
+    def parts() -> dict[str, Any]:
+        return _parts(runtime_folder() is not None)
+
+    @routes.get("/runtime/{name}")
+    def runtime(name: str) -> FileResponse:
+        folder = runtime_folder_once()
+        if name not in FILES or folder is None:
+            raise RefusedError(404, "the runtime is not here; run: whet serve --fetch")
+        return FileResponse(folder / name, media_type=FILES[name], headers=_KEPT)
+
+    @routes.get(f"/models/{MODEL}.onnx")
+    def model() -> FileResponse:
+        kind = "application/octet-stream"
+        return FileResponse(shipped()[MODEL], media_type=kind, headers=_KEPT)
+
+    @cache
+    def runtime_folder_once() -> Path | None:
+        return runtime_folder()
+
+    app.include_router(routes)
+
+
+def export_pages(target: Path) -> None:
+    """Write the live page, with all it needs, as a folder for any web server.
+
+    Raises:
+        InputError: ``target`` exists, cannot be written, or the runtime is not fetched.
+    """
+    folder = runtime_folder()
+    if folder is None:
+        raise InputError("the browser's runtime is not here yet; add --fetch")
+    if target.exists():
+        raise InputError(f"{target} exists already; name a new folder")
+    if not target.parent.is_dir():
+        raise InputError(f"{target.parent}: no such folder; create it first")
+    with tempfile.TemporaryDirectory(prefix=".whet-", dir=target.parent) as name:
+        site = Path(name, "site")
+        shutil.copytree(FOLDER / "app", site / "app")
+        shutil.copytree(folder, site / "runtime")
+        (site / "models").mkdir()
+        shutil.copyfile(shipped()[MODEL], site / "models" / f"{MODEL}.onnx")
+        (site / "index.html").write_text(_alone(FOLDER / "live.html"), encoding="utf-8")
+        (site / "live.json").write_text(json.dumps(_parts(True)), encoding="utf-8")
+        headers = "".join(f"  {key}: {value}\n" for key, value in HEADERS.items())
+        (site / "_headers").write_text(f"/*\n{headers}", encoding="utf-8")
+        (site / "README.txt").write_text(_README, encoding="utf-8")
+        site.rename(target)
+
+
+def _parts(ready: bool) -> dict[str, Any]:
+    return {
+        "runtime": PACKAGE.version if ready else None,
+        "model": {"name": MODEL, "multiple": read_card(shipped()[MODEL]).multiple},
+    }
+
+
+def _alone(page: Path) -> str:
+    """Return a page without its links to others, and with its policy inside."""
+    policy = HEADERS["Content-Security-Policy"].partition("; frame-ancestors")[0]
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    text = re.sub(r"\s*<nav.*?</nav>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return text.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{meta}', 1)

@@ -1,0 +1,79 @@
+// The network, off the page's thread: a frame comes in, the same frame and the restored one go back.
+
+const base = new URL("../", self.location.href);
+let runtime, session, canvas, context, input, multiple;
+
+/** Return a session on the GPU if there is a real one, else on the processor. */
+async function open(model) {
+  const options = { graphOptimizationLevel: "all" };
+  const threads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+  const load = async (file) => {
+    const ort = await import(new URL(`runtime/${file}`, base));
+    ort.env.wasm.wasmPaths = new URL("runtime/", base).href;
+    ort.env.wasm.numThreads = threads;
+    ort.env.logLevel = "error";
+    return ort;
+  };
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (adapter && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)) {
+    try {
+      runtime = await load("ort.webgpu.min.mjs");
+      session = await runtime.InferenceSession.create(model, { ...options, executionProviders: ["webgpu"] });
+      return "WebGPU";
+    } catch {
+      // Drivers differ in what they really do; the processor always works.
+    }
+  }
+  runtime = await load("ort.wasm.min.mjs");
+  session = await runtime.InferenceSession.create(model, { ...options, executionProviders: ["wasm"] });
+  return threads > 1 ? `processor, ${threads} threads` : "processor, one thread";
+}
+
+/** Restore one ImageBitmap at a number of lines; returns both pictures and the time it took. */
+async function restore(bitmap, lines) {
+  const started = performance.now();
+  const high = lines;
+  const wide = Math.max(1, Math.round((bitmap.width * lines) / bitmap.height / multiple)) * multiple;
+  if (!canvas || canvas.width !== wide || canvas.height !== high) {
+    canvas = new OffscreenCanvas(wide, high);
+    context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
+    input = new Float32Array(3 * wide * high);
+  }
+  context.drawImage(bitmap, 0, 0, wide, high);
+  bitmap.close();
+  const before = context.getImageData(0, 0, wide, high);
+  const pixels = before.data;
+  const plane = wide * high;
+  for (let i = 0, j = 0; i < plane; i++, j += 4) {
+    input[i] = pixels[j] / 255;
+    input[i + plane] = pixels[j + 1] / 255;
+    input[i + 2 * plane] = pixels[j + 2] / 255;
+  }
+  const degraded = new runtime.Tensor("float32", input, [1, 3, high, wide]);
+  const { restored } = await session.run({ degraded });
+  const output = await restored.getData();
+  const after = new ImageData(wide, high);
+  const target = after.data; // clamps and rounds by itself
+  for (let i = 0, j = 0; i < plane; i++, j += 4) {
+    target[j] = output[i] * 255;
+    target[j + 1] = output[i + plane] * 255;
+    target[j + 2] = output[i + 2 * plane] * 255;
+    target[j + 3] = 255;
+  }
+  restored.dispose();
+  return { before, after, milliseconds: performance.now() - started };
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    if (data.model) {
+      multiple = data.multiple;
+      self.postMessage({ opened: await open(data.model) });
+    } else {
+      const { before, after, milliseconds } = await restore(data.bitmap, data.lines);
+      self.postMessage({ before, after, milliseconds, taken: data.taken }, [before.data.buffer, after.data.buffer]);
+    }
+  } catch (error) {
+    self.postMessage({ failed: String(error?.message ?? error) });
+  }
+};
