@@ -107,7 +107,7 @@ EVERYDAY = {
 }
 """What soft pictures and calls are made of; the clean share keeps sharp pictures sharp."""
 
-_REALTIME_LOSSES = {"deviation": 1.0, "trusted": 0.2}
+_REALTIME_LOSSES = {"deviation": 1.0, "frequency": 0.1, "trusted": 0.2}
 
 
 def _realtime(name: str, summary: str, steps: int, stages: tuple[Stage, ...]) -> Recipe:
