@@ -70,12 +70,15 @@ def image(
     suffix: Annotated[str | None, typer.Option("--format", help="such as .png")] = None,
     runtime: Runtime = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
-    max_pixels: Annotated[int, typer.Option(min=1, help="refuse larger pictures")] = 2**28,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="refuse larger pictures; default: 2^28")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Sharpen pictures: files, folders and globs, with everything they carry kept."""
+    from whet.image import MAX_PIXELS
     from whet.runtime import open_session
     from whet.runtime.restore import restore_files
 
@@ -91,7 +94,7 @@ def image(
             overwrite=overwrite,
             quality=quality,
             suffix=suffix,
-            max_pixels=max_pixels,
+            max_pixels=max_pixels or MAX_PIXELS,
             progress=lambda r, total: advance(len(r.done) + len(r.skipped) + len(r.failed), total),
         )
     for restored in report.done:

@@ -15,6 +15,7 @@ from whet.errors import InputError
 
 if TYPE_CHECKING:
     from whet.study.build import Stimulus
+    from whet.study.plan import Plan
     from whet.study.store import Store
 
 __all__ = ["study"]
@@ -91,14 +92,14 @@ def new(
             "scenes": list(plan.scenes),
             "practice_scenes": list(plan.practice_scenes),
             "conditions": list(plan.conditions),
-            "trials": _trials(output),
+            "trials": _trials(plan),
         }
         out(json.dumps(facts))
         return
     out(str(output))
     note(
         f"{len(plan.scenes)} scenes in {len(plan.conditions)} conditions, "
-        f"{_trials(output)} trials for each participant"
+        f"{_trials(plan)} trials for each participant"
     )
 
 
@@ -150,11 +151,10 @@ def _opened(folder: Path, database: str | None) -> Store:
     return Store.open(database or folder)
 
 
-def _trials(folder: Path) -> int:
+def _trials(plan: Plan) -> int:
     from whet.study.design import session
-    from whet.study.plan import read_plan
 
-    return len(session(read_plan(folder), 0))
+    return len(session(plan, 0))
 
 
 def _text(path: Path) -> str:
@@ -173,18 +173,11 @@ def _given(folder: Path) -> Iterator[Stimulus]:
 def _made(
     models: list[str], baselines: list[str], suite: str, photos: Path | None, limit: int | None
 ) -> Iterator[Stimulus]:
-    from whet.evaluate.baselines import BASELINES
-    from whet.evaluate.comparison import opened
+    from whet.evaluate.comparison import restorers
     from whet.evaluate.suites import open_suite
     from whet.study.build import Stimulus
 
-    if unknown := set(baselines) - set(BASELINES):
-        raise InputError(f"no baseline {min(unknown)!r}; choose from: {', '.join(BASELINES)}")
-    names = [*(Path(model).stem for model in models), *baselines]
-    if len(set(names)) < len(names):
-        raise InputError("two methods have one name; rename a model's file")
-    methods = {Path(model).stem: opened(model) for model in models}
-    methods |= {name: BASELINES[name] for name in baselines}
+    methods = restorers(models, baselines)
     for item in open_suite(suite, photos, limit):
         restored = {name: restore(item.degraded) for name, restore in methods.items()}
         yield Stimulus(item.name, item.degraded, item.sharp, restored)

@@ -17,7 +17,7 @@ from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite
 from whet.image import reason
 from whet.runtime import open_session
 
-__all__ = ["compare", "opened", "taught"]
+__all__ = ["compare", "opened", "restorers", "taught"]
 
 REPORT_FILES = ("report.json", "report.md", "report.html")
 
@@ -63,31 +63,39 @@ def compare(
     chosen += [open_suite(name, photos, limit) for name in names]
     if window:
         chosen = [centred(suite, *window) for suite in chosen]
-    restorers = _restorers(models, baselines, teacher, teacher_weights)
+    rows = restorers(models, baselines, teacher, teacher_weights)
     # Before the scoring, which may take hours.
     _make_folder(out)
     lead = Path(models[0]).stem if models else None
-    evaluation = evaluate_suites(chosen, restorers, lead=lead, progress=progress)
+    evaluation = evaluate_suites(chosen, rows, lead=lead, progress=progress)
     for name in REPORT_FILES:
         write_report(evaluation, out / name, overwrite=overwrite)
     return evaluation
 
 
-def _restorers(
-    models: Sequence[str], baselines: Sequence[str], teacher: str | None, weights: Path | None
+def restorers(
+    models: Sequence[str],
+    baselines: Sequence[str],
+    teacher: str | None = None,
+    weights: Path | None = None,
 ) -> dict[str, Restorer]:
-    """Open everything that is scored; names are checked before the first file is read."""
+    """Open models, baselines and a teacher, each under the name of its row.
+
+    Raises:
+        InputError: an unknown baseline or two of one name, said before a file is read.
+        DataError, ModelError: a model is missing or broken.
+    """
     if unknown := set(baselines) - set(BASELINES):
         raise InputError(f"no baseline {min(unknown)!r}; choose from: {', '.join(BASELINES)}")
     labels = [Path(model).stem for model in models]
     for label in labels:
         if labels.count(label) > 1 or label in (*BASELINES, teacher):
             raise InputError(f"another row is called {label!r} too; rename that model's file")
-    restorers = {label: opened(model) for label, model in zip(labels, models, strict=True)}
-    restorers |= {name: BASELINES[name] for name in baselines}
+    opened_rows = {label: opened(model) for label, model in zip(labels, models, strict=True)}
+    opened_rows |= {name: BASELINES[name] for name in baselines}
     if teacher:
-        restorers[teacher] = taught(teacher, weights)
-    return restorers
+        opened_rows[teacher] = taught(teacher, weights)
+    return opened_rows
 
 
 def _make_folder(out: Path) -> None:
