@@ -126,6 +126,7 @@ WRONG = {
     "new -o out --triplets in --protocol vote": "choose one of: acr, dcr, pairs",
     "new -o out --triplets in --scale stars": "choose one of: founding, quality, impairment",
     "new -o out --triplets in --crop big": "such as 480x360",
+    "new -o out --triplets in --crop ²x3": "such as 480x360",
     "new -o out --triplets in --scenes-each 9": "change --scenes-each",
     "new -o out --triplets in --consent absent.txt": "give a file in UTF-8",
     "new -o out --triplets lame": "scene-0 is in degraded or in beta, not in both",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whet.apps.screen import Advance, bar, note, out
+from whet.apps.workshop import sides
 from whet.errors import InputError
 
 if TYPE_CHECKING:
@@ -189,10 +190,7 @@ def _cropped(stimuli: Iterable[Stimulus], crop: str) -> Iterator[Stimulus]:
     if crop == "none":
         yield from stimuli
         return
-    width, _, height = crop.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(f"--crop takes WIDTHxHEIGHT, such as 480x360, or none; not {crop!r}")
-    columns, rows = int(width), int(height)
+    columns, rows = sides("--crop", crop, "480x360, or none")
     for whole in stimuli:
         left, top = 0, 0
         if whole.degraded.shape == whole.sharp.shape:  # else it is refused, with a sentence

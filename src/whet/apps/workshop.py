@@ -233,11 +233,12 @@ def export(
         out(str(path))
 
 
-def sides(text: str) -> tuple[int, int]:
-    """Return ``WIDTHxHEIGHT`` as two numbers."""
+def sides(option: str, text: str, example: str) -> tuple[int, int]:
+    """Return the ``WIDTHxHEIGHT`` given to ``option`` as two numbers."""
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(f"--window takes WIDTHxHEIGHT, such as 512x384, not {text!r}")
+    # Not isdigit: it takes superscripts, which are no numbers to int().
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InputError(f"{option} takes WIDTHxHEIGHT, such as {example}, not {text!r}")
     return int(width), int(height)
 
 
@@ -275,7 +276,7 @@ def evaluate(
             baselines=baseline if baseline is not None else ["unsharp", "cas"],
             teacher=teacher,
             teacher_weights=teacher_weights,
-            window=sides(window) if window else None,
+            window=sides("--window", window, "512x384") if window else None,
             overwrite=overwrite,
             progress=lambda name, done, total: advance(done, total, name),
         )
