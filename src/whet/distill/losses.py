@@ -25,6 +25,7 @@ __all__ = [
     "edge",
     "feature",
     "frequency",
+    "level",
     "perceptual",
     "pixel",
     "trust",
@@ -44,6 +45,9 @@ PERCEPTUAL_SIDE = 224
 
 DEVIATION_EPSILON = 2 / 255
 """42 dB, at which a sharp picture shall come back: nothing is given up to come closer."""
+
+LEVEL_EPSILON = 6 / 255
+"""32 dB: a picture this good weighs half as much as its error alone would have it."""
 
 CHARBONNIER_EPSILON = 1e-3
 """Lai et al., "LapSRN", CVPR 2017."""
@@ -94,6 +98,18 @@ def deviation(restored: Tensor, sharp: Tensor) -> Tensor:
     """
     error = (restored - sharp).square().mean(dim=(1, 2, 3))
     return torch.sqrt(error + DEVIATION_EPSILON**2).mean()
+
+
+def level(restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean over images of ``ln(mean (restored - sharp)^2 + eps^2) / 50``, eps = 6/255.
+
+    PSNR itself, but for constants (Chen et al., "Simple Baselines for Image Restoration", ECCV
+    2022), which weighs each image by how little noise its error brings. eps keeps sharp images,
+    whose error starts at nothing, from outweighing all others; the 50 gives the term the size
+    of :func:`deviation`.
+    """
+    error = (restored - sharp).square().mean(dim=(1, 2, 3))
+    return torch.log(error + LEVEL_EPSILON**2).mean() / 50
 
 
 def edge(restored: Tensor, sharp: Tensor) -> Tensor:
@@ -209,6 +225,7 @@ LOSSES: Mapping[str, Loss] = {
     "pixel": Loss(lambda i: pixel(i.restored, i.sharp)),
     "charbonnier": Loss(lambda i: charbonnier(i.restored, i.sharp)),
     "deviation": Loss(lambda i: deviation(i.restored, i.sharp)),
+    "level": Loss(lambda i: level(i.restored, i.sharp)),
     "edge": Loss(lambda i: edge(i.restored, i.sharp)),
     "frequency": Loss(lambda i: frequency(i.restored, i.sharp)),
     "distillation": Loss(lambda i: distillation(i.restored, _teacher(i)), teacher=True),

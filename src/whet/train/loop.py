@@ -7,6 +7,7 @@ logs the same losses as one that was never stopped.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -23,6 +24,7 @@ from whet.distill.task import DistillationTask
 from whet.errors import InputError, ModelError
 from whet.models import MODELS, build
 from whet.train import checkpoint
+from whet.train.optimizers import OPTIMIZERS
 from whet.train.recipes import Recipe
 from whet.train.start import fresh_student
 from whet.train.validate import HeldOut, Scores, validate
@@ -140,9 +142,9 @@ class _Run:
         for adviser in (teacher, vgg):
             if adviser is not None:
                 adviser.to(device)
-        optimizer = torch.optim.Adam(task.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
         task = task.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
+        optimizers = OPTIMIZERS[recipe.optimizer](list(task.parameters()), recipe.learning_rate)
+        self.task, *self.optimizers = self.accelerator.prepare(task, *optimizers)
         self.average = build(recipe.student).to(device) if recipe.ema else student
         self.average.load_state_dict(student.state_dict())
         self.average.eval()
@@ -189,7 +191,7 @@ class _Run:
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         recipe = self.recipe
-        for group in self.optimizer.param_groups:
+        for group in itertools.chain(*(o.param_groups for o in self.optimizers)):
             group["lr"] = learning_rate(recipe, self.state.step)
         self.task.train()
         with self.accelerator.autocast():
@@ -198,8 +200,9 @@ class _Run:
         self.accelerator.backward(result.total)
         if recipe.clip_norm:
             self.accelerator.clip_grad_norm_(self.task.parameters(), recipe.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self._follow()
         return {"total": result.total.detach(), **result.terms}
 
@@ -277,7 +280,7 @@ class _Run:
                 "recipe": _fingerprint(self.recipe),
                 "task": self.accelerator.unwrap_model(self.task).state_dict(),
                 "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizers": [o.state_dict() for o in self.optimizers],
                 "state": {**state, "best": self.state.best},
             },
         )
@@ -293,7 +296,8 @@ class _Run:
             )
         self.accelerator.unwrap_model(self.task).load_state_dict(saved["task"])
         self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         values = saved["state"]
         for key in ("best_scores", "first_scores"):
             values[key] = None if values[key] is None else Scores(**values[key])

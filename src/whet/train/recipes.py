@@ -15,6 +15,7 @@ from whet.data.degradations import DEGRADATIONS
 from whet.distill.losses import FOUNDING_WEIGHTS, LOSSES
 from whet.errors import InputError
 from whet.models import MODELS, TEACHERS
+from whet.train.optimizers import OPTIMIZERS
 
 __all__ = ["RECIPES", "Recipe", "Stage", "override"]
 
@@ -39,7 +40,8 @@ class Recipe:
         mix: degradation -> share, for photographs degraded on the device.
         stages: crop and batch size over the run.
         steps: optimiser steps.
-        learning_rate, final_rate: Adam's rate after warm-up and at the end of the cosine.
+        optimizer: key of ``whet.train.optimizers.OPTIMIZERS``.
+        learning_rate, final_rate: its rate after warm-up and at the end of the cosine.
         warmup_steps: linear warm-up.
         clip_norm: gradient norm limit; 0 for none.
         ema: decay of the averaged weights that are validated and exported; 0 for none.
@@ -65,6 +67,7 @@ class Recipe:
     mix: Mapping[str, float]
     stages: tuple[Stage, ...]
     steps: int
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     final_rate: float = 1e-6
     warmup_steps: int = 100
@@ -208,7 +211,8 @@ def override(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
     """Return ``recipe`` with fields replaced by values given as text.
 
     ``losses.NAME`` and ``mix.NAME`` set one entry; ``crop`` and ``batch`` set one
-    stage for the whole run.
+    stage for the whole run, ``stages=0:48x32,0.75:96x8`` several: from the start crops of
+    48 px, 32 at a time, from three quarters of the steps on 8 of 96 px.
 
     Raises:
         InputError: no such field, or a value that no run can have.
@@ -220,6 +224,8 @@ def override(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
         if dot and table in ("losses", "mix"):
             current = changes.get(table, getattr(recipe, table))
             changes[table] = {**current, entry: _number(key, text, float)}
+        elif key == "stages":
+            changes["stages"] = _stages(text)
         elif key in ("crop", "batch"):
             stages = changes.get("stages", recipe.stages)
             first = replace(stages[0], **{key: _number(key, text, int)})
@@ -229,12 +235,29 @@ def override(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
         else:
             raise InputError(
                 f"a recipe has no setting {key!r}; it has: "
-                + ", ".join([*plain, "crop", "batch", "losses.NAME", "mix.NAME"])
+                + ", ".join([*plain, "crop", "batch", "stages", "losses.NAME", "mix.NAME"])
             )
     changed = replace(recipe, **changes)
     _check_names(changed)
     _check_numbers(changed)
     return changed
+
+
+def _stages(text: str) -> tuple[Stage, ...]:
+    try:
+        stages = []
+        for part in text.split(","):
+            start, size = part.split(":")
+            crop, batch = size.split("x")
+            stages.append(Stage(float(start), int(crop), int(batch)))
+    except ValueError:
+        raise InputError(
+            f"stages={text!r} is not of the form START:CROPxBATCH,.. such as 0:48x32,0.75:96x8"
+        ) from None
+    starts = [stage.start for stage in stages]
+    if starts[0] != 0 or starts != sorted(set(starts)) or not starts[-1] < 1:
+        raise InputError(f"stages={text!r} must start at 0 and go on in order to below 1")
+    return tuple(stages)
 
 
 _PLAIN = (bool, int, float, str)
@@ -254,6 +277,7 @@ def _check_names(recipe: Recipe) -> None:
         ("teacher", (recipe.teacher,), ("", *TEACHERS)),
         ("losses", recipe.losses, LOSSES),
         ("mix", recipe.mix, DEGRADATIONS),
+        ("optimizer", (recipe.optimizer,), OPTIMIZERS),
         ("precision", (recipe.precision,), ("auto", "float32", "bf16")),
     ):
         if unknown := [name for name in given if name not in known]:
