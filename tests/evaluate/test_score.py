@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 
 from whet.errors import InputError
-from whet.evaluate.score import PSNR_CEILING_DB, Evaluation, SuiteResult, evaluate, score
+from whet.evaluate.results import (
+    PSNR_CEILING_DB,
+    Evaluation,
+    PictureInfo,
+    SuiteResult,
+    summarise,
+)
+from whet.evaluate.score import evaluate, score
 from whet.evaluate.suites import Item, Suite
 from whet.evaluate.triplets import most_degraded
 
@@ -254,3 +261,23 @@ def test_foreign_and_incomplete_json_is_refused(result: SuiteResult, damage: obj
     damage(data)
     with pytest.raises(InputError, match="score again"):
         Evaluation.from_json(data)
+
+
+def test_beyond_is_the_paired_difference_to_the_best_baseline() -> None:
+    pictures = [PictureInfo(f"{i}", f"{i}", "", "", 8, 8) for i in range(3)]
+    psnr_db = {
+        "identity": [30.0, 20.0, 25.0],
+        "cas": [29.0, 20.0, 25.0],
+        "unsharp": [30.5, 20.5, 25.0],
+        "mine": [31.5, 21.0, 26.0],
+    }
+    rows = summarise({name: {"psnr": v, "ssim": v} for name, v in psnr_db.items()})
+    suite = SuiteResult("s", "", None, pictures, rows)
+    found = suite.beyond("mine")
+    assert found is not None
+    assert found[0] == "unsharp"
+    assert found[1].mean == pytest.approx((1.0 + 0.5 + 1.0) / 3)
+    assert 0.5 <= found[1].low <= found[1].mean <= found[1].high <= 1.0
+    assert suite.beyond("unsharp") is None
+    alone = summarise({"identity": rows[0].values, "mine": rows[3].values})
+    assert SuiteResult("s", "", None, pictures, alone).beyond("mine") is None

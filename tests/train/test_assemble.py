@@ -249,7 +249,7 @@ def test_a_teacher_runs_only_for_losses_that_need_it_and_without_a_bank() -> Non
         ("teacher=nobody", "maxim, restormer, spandrel"),
         ("mix.fog=1", "clean, shake-srgb"),
         ("losses.fog=1", "pixel, charbonnier"),
-        ("stages=1", "crop, batch, losses.NAME"),
+        ("stage=1", "crop, batch, stages, losses.NAME"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused(setting: str, remedy: str) -> None:

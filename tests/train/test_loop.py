@@ -19,6 +19,7 @@ from whet.data.bank import CropBank
 from whet.errors import InputError, ModelError
 from whet.train import checkpoint
 from whet.train.loop import HISTORY, fit, learning_rate
+from whet.train.optimizers import OPTIMIZERS
 from whet.train.recipes import RECIPES, Recipe, Stage, override
 from whet.train.validate import HeldOut
 
@@ -99,11 +100,15 @@ def test_same_seed_gives_same_losses_and_another_seed_others(tmp_path: Path) -> 
     assert losses(fit(replace(TINY, seed=1), soft_bank(), [], tmp_path / "c").history) != first
 
 
-def test_a_run_stopped_by_its_time_limit_resumes_to_the_same_losses(tmp_path: Path) -> None:
-    whole = losses(fit(TINY, soft_bank(), held_out(), tmp_path / "whole").history)
-    stopped = fit(TINY, soft_bank(), held_out(), tmp_path / "parts", max_minutes=0)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_stopped_by_its_time_limit_resumes_to_the_same_losses(
+    tmp_path: Path, optimizer: str
+) -> None:
+    recipe = replace(TINY, optimizer=optimizer)
+    whole = losses(fit(recipe, soft_bank(), held_out(), tmp_path / "whole").history)
+    stopped = fit(recipe, soft_bank(), held_out(), tmp_path / "parts", max_minutes=0)
     assert not stopped.finished
-    result = fit(TINY, soft_bank(), held_out(), tmp_path / "parts", resume=True)
+    result = fit(recipe, soft_bank(), held_out(), tmp_path / "parts", resume=True)
     assert result.finished
     assert losses(result.history) == whole
 
@@ -239,11 +244,30 @@ def test_settings_override_a_copy() -> None:
         },
     )
     assert (recipe.steps, recipe.losses["trusted"], recipe.compile) == (7, 0.0, False)
-    assert recipe.stages == (Stage(0.0, 64, 64),)
+    assert recipe.stages == (Stage(0.0, 64, RECIPES["nano"].stages[0].batch),)
     assert RECIPES["nano"].losses["trusted"] != 0.0
 
 
-@pytest.mark.parametrize("setting", ["stpes=5", "steps=many", "compile=maybe", "losses.edge=x"])
+def test_stages_are_given_as_text() -> None:
+    recipe = override(RECIPES["nano"], {"stages": "0:48x32,0.75:96x8"})
+    assert recipe.stages == (Stage(0.0, 48, 32), Stage(0.75, 96, 8))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "stpes=5",
+        "steps=many",
+        "compile=maybe",
+        "losses.edge=x",
+        "optimizer=sgd",
+        "stages=48x32",
+        "stages=0.5:48x32",
+        "stages=0:48x32,0:96x8",
+        "stages=0:48x32,1:96x8",
+        "stages=0:47x32",
+    ],
+)
 def test_wrong_settings_are_named(setting: str) -> None:
     key, value = setting.split("=")
     with pytest.raises(InputError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import types
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from whet.errors import InputError, ModelError
 from whet.models import TEACHERS, build
 from whet.train.assemble import Material
 from whet.train.recipes import RECIPES, Stage
+from whet.train.record import RECORD
 from whet.train.run import RunSummary, run_recipe
 from whet.train.validate import Scores
 
@@ -80,6 +82,20 @@ def test_a_run_leaves_its_student_and_says_how_it_went(
     weights = result.model_bytes / 4
     assert weights == sum(p.numel() for p in build("nano").parameters())
     assert json.loads(json.dumps(result.to_json()))["folder"] == str(tmp_path / "run")
+    record = json.loads((tmp_path / "run" / RECORD).read_text())
+    assert (record["status"], record["step"]) == ("finished", 2)
+    assert record["recipe"]["losses"] == {"pixel": 1.0}
+    assert record["best"]["psnr_db"] == result.best.psnr_db
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_a_run_that_fails_says_so_in_its_record(tmp_path: Path, picture: MakePicture) -> None:
+    material = Material(photos(tmp_path / "photos", picture), pictures=0)
+    with pytest.raises(ModelError, match="no longer finite"):
+        run_recipe(replace(TINY, losses={"pixel": math.inf}), material, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / RECORD).read_text())
+    assert record["status"] == "failed"
+    assert "no longer finite" in record["reason"]
 
 
 def test_the_teacher_runs_beside_the_student_only_where_a_loss_needs_it(

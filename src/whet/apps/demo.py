@@ -104,7 +104,8 @@ def _score(
     from whet.evaluate.baselines import BASELINES
     from whet.evaluate.comparison import opened
     from whet.evaluate.report import write_report
-    from whet.evaluate.score import IDENTITY, evaluate
+    from whet.evaluate.results import IDENTITY
+    from whet.evaluate.score import evaluate
     from whet.evaluate.suites import open_suite
 
     restorers = {

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from whet.evaluate.score import Row
+from whet.evaluate.results import Row
 
 __all__ = ["curves", "gain_strips", "ticks"]
 

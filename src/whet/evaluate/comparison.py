@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from whet.errors import InputError
 from whet.evaluate.baselines import BASELINES, Restorer
 from whet.evaluate.report import write_report
-from whet.evaluate.score import Evaluation, Progress
+from whet.evaluate.results import Evaluation
+from whet.evaluate.score import Progress
 from whet.evaluate.score import evaluate as evaluate_suites
 from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite
 from whet.image import reason

@@ -15,7 +15,14 @@ from pathlib import Path
 
 from whet.errors import InputError
 from whet.evaluate.charts import curves, gain_strips
-from whet.evaluate.score import IDENTITY, PSNR_CEILING_DB, Estimate, Evaluation, Row, SuiteResult
+from whet.evaluate.results import (
+    IDENTITY,
+    PSNR_CEILING_DB,
+    Estimate,
+    Evaluation,
+    Row,
+    SuiteResult,
+)
 from whet.evaluate.viewer import viewers
 from whet.image import replacing
 from whet.metrics import METRICS
@@ -31,8 +38,10 @@ _READING = (
     "Gaussian window, each channel on its own (scikit-image), and the value of MATLAB's ssim on an "
     "RGB array, whose window crosses the channels, which deblurring papers print. Intervals are "
     "95% bootstrap intervals of the mean over pictures; gains are paired with the input, picture "
-    "by picture. Not worse counts the pictures whose PSNR is at least that of the input."
+    "by picture. Not worse counts the pictures whose PSNR is at least that of the input. The best "
+    "baseline is the one with the highest mean PSNR on the suite; the difference is paired too."
 )
+_BEYOND = "PSNR over the best baseline"
 
 
 def write_report(
@@ -155,6 +164,7 @@ def _counts(suite: SuiteResult) -> str:
 def _markdown_table(suite: SuiteResult) -> list[str]:
     labels = [f"{m.label}{f' {m.unit}' if m.unit else ''}" for m in METRICS.values()]
     heads = ["restorer", *labels, "PSNR gain dB", "SSIM gain", "not worse"]
+    heads += [f"{_BEYOND} dB"] if _has_rivals(suite) else []
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in suite.rows:
         cells = [row.restorer]
@@ -165,8 +175,15 @@ def _markdown_table(suite: SuiteResult) -> list[str]:
             gain = None if row.restorer == IDENTITY else row.gains.get(name)
             cells.append("" if gain is None else _gain_text(name, gain))
         cells.append("" if row.restorer == IDENTITY else _percent(row.not_worse))
+        if _has_rivals(suite):
+            beyond = suite.beyond(row.restorer)
+            cells.append(f"{_gain_text('psnr', beyond[1])} {beyond[0]}" if beyond else "")
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _has_rivals(suite: SuiteResult) -> bool:
+    return any(suite.beyond(row.restorer) for row in suite.rows)
 
 
 def _gain_text(name: str, gain: Estimate) -> str:
@@ -200,13 +217,20 @@ def _cell(main: str, small: str, verdict: str = "") -> str:
 
 
 def _gain_cell(name: str, row: Row | None) -> str:
-    """Return a coloured cell; coloured only where the interval excludes zero."""
     gain = None if row is None or row.restorer == IDENTITY else row.gains.get(name)
-    if gain is None:
-        return "<td></td>"
+    return "<td></td>" if gain is None else _difference_cell(name, gain)
+
+
+def _difference_cell(name: str, gain: Estimate, small: str = "") -> str:
+    """Return a coloured cell; coloured only where the interval excludes zero."""
     verdict = "good" if gain.low > 0 else "bad" if gain.high < 0 else ""
     mean = _number(gain.mean, METRICS[name].decimals, signed=True)
-    return _cell(mean, _interval(name, gain, signed=True), verdict)
+    return _cell(mean, f"{_interval(name, gain, signed=True)} {small}".strip(), verdict)
+
+
+def _beyond_cell(suite: SuiteResult, restorer: str) -> str:
+    beyond = suite.beyond(restorer)
+    return _difference_cell("psnr", beyond[1], escape(beyond[0])) if beyond else "<td></td>"
 
 
 def _overview_cell(row: Row | None) -> str:
@@ -247,6 +271,7 @@ def _table(suite: SuiteResult) -> str:
     gainful = any(row.gains for row in suite.rows)
     if gainful:
         heads += ["PSNR gain, dB", "SSIM gain", "not worse"]
+    heads += [f"{_BEYOND}, dB"] if _has_rivals(suite) else []
     lines = []
     for row in suite.rows:
         reference = row.restorer == IDENTITY
@@ -254,6 +279,7 @@ def _table(suite: SuiteResult) -> str:
         if gainful:
             share = "" if reference else _percent(row.not_worse)
             cells += f"{_gain_cell('psnr', row)}{_gain_cell('ssim', row)}<td>{share}</td>"
+        cells += _beyond_cell(suite, row.restorer) if _has_rivals(suite) else ""
         css = ' class="reference"' if reference else ""
         lines.append(f"<tr{css}><td>{escape(row.restorer)}</td>{cells}</tr>")
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)

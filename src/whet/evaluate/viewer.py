@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whet.evaluate.baselines import BASELINES
-from whet.evaluate.score import IDENTITY, PSNR_CEILING_DB, SuiteResult
+from whet.evaluate.results import IDENTITY, PSNR_CEILING_DB, SuiteResult
 from whet.evaluate.triplets import Triplet
 
 __all__ = ["MOST_RESTORERS", "viewers"]

@@ -20,6 +20,7 @@ from whet.train.assemble import Material, held_out_pictures, needs_teacher, trai
 from whet.train.checkpoint import latest
 from whet.train.loop import FitResult, Progress, fit
 from whet.train.recipes import Recipe
+from whet.train.record import Record, recorded
 from whet.train.validate import Scores
 
 __all__ = ["FOUNDING_CLAIMS", "RunSummary", "run_recipe"]
@@ -119,17 +120,21 @@ def run_recipe(
         teacher = build_teacher(recipe.teacher, teacher_weights)
     wants_vgg = any(LOSSES[n].vgg for n, w in recipe.losses.items() if w and n in LOSSES)
     vgg = load_vgg(vgg_weights) if wants_vgg else None
-    result = fit(
-        recipe,
-        training_bank(recipe, material, device),
-        held_out_pictures(recipe, material),
-        out,
-        teacher=teacher,
-        vgg=vgg,
-        resume=resume,
-        max_minutes=max_minutes,
-        on_step=on_step,
-    )
+    bank = training_bank(recipe, material, device)
+    pictures = held_out_pictures(recipe, material)
+    with recorded(Record(out, recipe, material, device)) as record:
+        result = fit(
+            recipe,
+            bank,
+            pictures,
+            out,
+            teacher=teacher,
+            vgg=vgg,
+            resume=resume,
+            max_minutes=max_minutes,
+            on_step=on_step,
+        )
+        record.finish(result)
     return _summary(recipe, out, result)
 
 

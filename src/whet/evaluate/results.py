@@ -1,0 +1,267 @@
+"""What was scored: estimates, rows, suites, and the JSON that holds them.
+
+The row "identity", the degraded picture itself, is always there: a restorer is as good as
+its gain over doing nothing, picture by picture. A picture that is identical to its sharp
+version has an infinite PSNR; it counts as :data:`PSNR_CEILING_DB`, and pictures whose input
+is identical already are left out of gains, which they cannot have.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet import __version__
+from whet.errors import InputError
+from whet.evaluate.baselines import BASELINES
+from whet.evaluate.triplets import Triplet
+from whet.image import replacing
+from whet.metrics import METRICS, bootstrap_interval
+
+__all__ = [
+    "IDENTITY",
+    "PSNR_CEILING_DB",
+    "Estimate",
+    "Evaluation",
+    "PictureInfo",
+    "Row",
+    "SuiteResult",
+    "summarise",
+]
+
+SCHEMA = "whet-evaluation/1"
+IDENTITY = "identity"
+PSNR_CEILING_DB = 100.0
+"""What identical pictures count as in means; half a level everywhere is 54 dB."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its bootstrap 95% interval; nan where one picture allows none."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PictureInfo:
+    """Where one picture comes from; see :class:`whet.evaluate.suites.Item`."""
+
+    name: str
+    scene: str
+    group: str
+    note: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One restorer on one suite.
+
+    Attributes:
+        restorer: its name.
+        scores: metric -> mean over all pictures.
+        gains: metric -> mean of the paired difference to identity, over the
+            pictures whose input is not identical to the sharp one; empty when
+            there is none.
+        not_worse: share of those pictures whose PSNR is at least that of the
+            input, or None.
+        values: metric -> one value per picture, in the order of the pictures.
+    """
+
+    restorer: str
+    scores: Mapping[str, Estimate]
+    gains: Mapping[str, Estimate]
+    not_worse: float | None
+    values: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """Every restorer on one suite.
+
+    Attributes:
+        name: of the suite; says so when pictures were resized.
+        resized_to: (width, height) or None.
+        pictures: what was scored.
+        rows: identity first, then the restorers as given.
+        triplets: pictures to look at; never in the JSON.
+    """
+
+    name: str
+    description: str
+    resized_to: tuple[int, int] | None
+    pictures: Sequence[PictureInfo]
+    rows: Sequence[Row]
+    triplets: Sequence[Triplet] = field(default=(), repr=False)
+
+    def groups(self) -> dict[str, SuiteResult]:
+        """Return the same scores for each group of at least two pictures, if there are several."""
+        counts = Counter(picture.group for picture in self.pictures)
+        names = sorted(name for name, count in counts.items() if count > 1)
+        return {name: self._only(name) for name in names} if len(names) > 1 else {}
+
+    def beyond(self, restorer: str) -> tuple[str, Estimate] | None:
+        """Return the baseline with the best mean PSNR, and by how much ``restorer`` beats it.
+
+        The difference is paired, picture by picture. None for baselines, without any but
+        identity, and where the input is sharp already.
+        """
+        values = {row.restorer: np.array(row.values["psnr"]) for row in self.rows}
+        rivals = [name for name in values if name in BASELINES and name != IDENTITY]
+        if restorer in BASELINES or not rivals or not any(row.gains for row in self.rows):
+            return None
+        best = max(rivals, key=lambda name: float(values[name].mean()))
+        return best, _estimate(values[restorer] - values[best])
+
+    def _only(self, group: str) -> SuiteResult:
+        chosen = [i for i, picture in enumerate(self.pictures) if picture.group == group]
+        values = {
+            row.restorer: {name: [v[i] for i in chosen] for name, v in row.values.items()}
+            for row in self.rows
+        }
+        pictures = [self.pictures[i] for i in chosen]
+        return replace(self, name=group, pictures=pictures, rows=summarise(values), triplets=())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Several suites; what the JSON file holds.
+
+    Attributes:
+        suites: in the order they were scored.
+        whet_version: of the code that scored.
+    """
+
+    suites: Sequence[SuiteResult]
+    whet_version: str = __version__
+
+    def together(self) -> SuiteResult | None:
+        """Return all suites with something to gain as one; None where there is one at most.
+
+        A photograph that several suites spoil counts in each of them; resized ones are left out.
+        """
+        suites = [
+            suite
+            for suite in self.suites
+            if not suite.resized_to and any(row.gains for row in suite.rows)
+        ]
+        restorers = [[row.restorer for row in suite.rows] for suite in suites]
+        if len(suites) < 2 or any(names != restorers[0] for names in restorers):
+            return None
+        values: dict[str, dict[str, list[float]]] = {name: {} for name in restorers[0]}
+        for suite in suites:
+            for row in suite.rows:
+                for metric, scores in row.values.items():
+                    values[row.restorer].setdefault(metric, []).extend(scores)
+        names = ", ".join(suite.name for suite in suites)
+        pictures = [picture for suite in suites for picture in suite.pictures]
+        return SuiteResult("together", names, None, pictures, summarise(values))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values; an interval that does not exist is null."""
+        return {
+            "schema": SCHEMA,
+            "whet_version": self.whet_version,
+            "psnr_ceiling_db": PSNR_CEILING_DB,
+            "interval": "bootstrap over pictures, 95%, percentile, 10000 resamples, seed 0",
+            "metrics": {
+                name: {"label": m.label, "unit": m.unit, "higher_is_better": m.higher_is_better}
+                for name, m in METRICS.items()
+            },
+            "suites": [_suite_to_json(suite) for suite in self.suites],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
+        """Read what :meth:`to_json` wrote; means and intervals are computed anew.
+
+        Raises:
+            InputError: the data is of another schema or incomplete.
+        """
+        if data.get("schema") != SCHEMA:
+            raise InputError(
+                f"this is no evaluation that whet {__version__} can read (schema "
+                f"{data.get('schema')!r}, expected {SCHEMA!r}); score again"
+            )
+        try:
+            suites = tuple(_suite_from_json(suite) for suite in data["suites"])
+            return cls(suites, str(data["whet_version"]))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"the evaluation is incomplete ({error}); score again") from error
+
+    def write(self, target: Path, *, overwrite: bool = False) -> None:
+        """Write the JSON file, completely or not at all.
+
+        Raises:
+            InputError: ``target`` exists or cannot be written.
+        """
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False)
+        with replacing(target, overwrite=overwrite, error=InputError) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def summarise(values: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
+    """Summarise restorer -> metric -> values; identity must be among the restorers."""
+    reference = {name: np.array(v) for name, v in values[IDENTITY].items()}
+    can_gain = reference["psnr"] < PSNR_CEILING_DB
+    rows = []
+    for restorer, metrics in values.items():
+        scores = {name: _estimate(np.array(v)) for name, v in metrics.items()}
+        gains: dict[str, Estimate] = {}
+        not_worse = None
+        if can_gain.any():
+            paired = {
+                name: (np.array(v) - reference[name])[can_gain] for name, v in metrics.items()
+            }
+            gains = {name: _estimate(difference) for name, difference in paired.items()}
+            not_worse = float(np.mean(paired["psnr"] >= 0))
+        rows.append(Row(restorer, scores, gains, not_worse, metrics))
+    return rows
+
+
+def _estimate(values: NDArray[np.float64]) -> Estimate:
+    return Estimate(float(values.mean()), *bootstrap_interval(values))
+
+
+def _suite_to_json(suite: SuiteResult) -> dict[str, Any]:
+    return {
+        "name": suite.name,
+        "description": suite.description,
+        "resized_to": suite.resized_to,
+        "pictures": [vars(picture) for picture in suite.pictures],
+        "rows": [
+            {
+                "restorer": row.restorer,
+                "scores": {name: _estimate_to_json(e) for name, e in row.scores.items()},
+                "gains": {name: _estimate_to_json(e) for name, e in row.gains.items()},
+                "not_worse": row.not_worse,
+                "values": {name: list(values) for name, values in row.values.items()},
+            }
+            for row in suite.rows
+        ],
+    }
+
+
+def _estimate_to_json(estimate: Estimate) -> dict[str, float | None]:
+    return {key: None if math.isnan(value) else value for key, value in vars(estimate).items()}
+
+
+def _suite_from_json(data: Mapping[str, Any]) -> SuiteResult:
+    values = {row["restorer"]: row["values"] for row in data["rows"]}
+    pictures = [PictureInfo(**picture) for picture in data["pictures"]]
+    if any(len(v) != len(pictures) for row in values.values() for v in row.values()):
+        raise ValueError("not every picture has a value")
+    size = data["resized_to"]
+    resized_to = None if size is None else (int(size[0]), int(size[1]))
+    return SuiteResult(data["name"], data["description"], resized_to, pictures, summarise(values))

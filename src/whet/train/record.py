@@ -1,0 +1,94 @@
+"""What a run leaves for the ledger: one JSON file, written when it starts and when it ends.
+
+A run that dies without a word leaves "running" behind, which says enough. Folders are noted
+by name alone: where they lay means nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whet import __version__
+from whet.errors import WhetError
+from whet.train.assemble import Material
+from whet.train.loop import FitResult
+from whet.train.recipes import Recipe
+
+__all__ = ["RECORD", "Record", "recorded"]
+
+RECORD = "run.json"
+
+
+class Record:
+    """The file ``run.json`` of a run.
+
+    Args:
+        folder: of the run; made where it is missing.
+        recipe, material: what is run on what.
+        device: "cuda" or "cpu".
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, material: Material, device: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / RECORD
+        self.values: dict[str, Any] = {
+            "whet_version": __version__,
+            "recipe": asdict(recipe),
+            "material": _material(material),
+            "device": _device(device),
+        }
+
+    def write(self, status: str, **values: Any) -> None:
+        """Write the file with this status: running, finished, stopped or failed."""
+        self.values |= {"status": status, **values}
+        temporary = self.path.with_suffix(".partial")
+        temporary.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(self.path)
+
+    def finish(self, result: FitResult) -> None:
+        """Write what came of the run."""
+        self.write(
+            "finished" if result.finished else "stopped",
+            step=result.history[-1]["step"] if result.history else 0,
+            hours=round(result.seconds / 3600, 3),
+            images_per_s=round(result.images_per_s, 1),
+            first=asdict(result.first) if result.first else None,
+            best=asdict(result.best) if result.best else None,
+        )
+
+
+@contextmanager
+def recorded(record: Record) -> Iterator[Record]:
+    """Note that the run is running, and why it ended if it did not end well."""
+    record.write("running")
+    try:
+        yield record
+    except KeyboardInterrupt:
+        record.write("stopped", reason="interrupted")
+        raise
+    except WhetError as error:
+        record.write("failed", reason=str(error))
+        raise
+
+
+def _material(material: Material) -> dict[str, Any]:
+    return {
+        "photos": material.photos.name if material.photos else None,
+        "validation": material.validation.name if material.validation else None,
+        "pairs": [material.pairs[0], material.pairs[1].name] if material.pairs else None,
+        "banks": [bank.name for bank in material.banks],
+    }
+
+
+def _device(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
