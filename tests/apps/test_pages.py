@@ -6,9 +6,7 @@ import base64
 import io
 import json
 import re
-import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,92 +18,20 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="needs the extra web")
 pytest.importorskip("uvicorn", reason="needs the extra web")
 pytest.importorskip("playwright", reason="needs the extra browser")
-import uvicorn
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 import whet
 from commandline import MakePicture, load, save, soften, succeed
-from whet.apps.server import create_app
 from whet.apps.site.browser_runtime import runtime_folder
 from whet.apps.site.pages import FOLDER, PAGES
-from whet.apps.site.settings import Settings
 
 Visit = Callable[..., Any]
 WAIT_MS = 120_000
-"""A browser on a busy machine is slow; a test that fails waits this long."""
 
 PHONE = {"width": 360, "height": 740}
 SOON = {"timeout": WAIT_MS}
 
 OURS = ["--runtime", "onnxruntime", "--threads", 1]
-
-
-@pytest.fixture(scope="module")
-def serving() -> Iterator[Callable[..., str]]:
-    """A function (**settings) -> address of a server that runs until the tests of this file end."""
-    running = []
-
-    def start(**settings: Any) -> str:
-        app = create_app(Settings(runtime="onnxruntime", threads=1, **settings))
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None)
-        listening = config.bind_socket()
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        return f"http://127.0.0.1:{listening.getsockname()[1]}/"
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join(20)
-
-
-@pytest.fixture(scope="module")
-def launch() -> Iterator[Callable[..., Any]]:
-    """A function (*flags) -> Chromium with those flags; it resolves no name."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip("Chromium is not installed")
-    started = sync_playwright().start()
-    browsers = []
-
-    def start(*flags: str) -> Any:
-        always = ("--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-        browsers.append(started.chromium.launch(executable_path=program, args=[*always, *flags]))
-        return browsers[-1]
-
-    yield start
-    for browser in browsers:
-        browser.close()
-    started.stop()
-
-
-@pytest.fixture(scope="module")
-def chromium(launch: Callable[..., Any]) -> Any:
-    """One browser for many tests; each opens a context of its own."""
-    return launch()
-
-
-@pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """A function (address, **context) -> page; the test fails if that page meets an error."""
-    contexts, errors = [], []
-
-    def open_page(address: str, **options: Any) -> Any:
-        context = chromium.new_context(**options)
-        context.set_default_timeout(WAIT_MS)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
 
 
 @pytest.fixture(scope="module")

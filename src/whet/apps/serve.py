@@ -32,6 +32,16 @@ def serve(
     reports: Annotated[
         list[Path] | None, typer.Option(help="folder of `whet evaluate` reports, repeatable")
     ] = None,
+    study: Annotated[
+        list[Path] | None,
+        typer.Option(help="folder of a study, or of several, to take part in; repeatable"),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="WHET_DATABASE", help="URL for the ratings; default: SQLite in each study"
+        ),
+    ] = None,
     fetch: Annotated[
         bool, typer.Option("--fetch", help="first fetch what /live needs (33 MB, with npm)")
     ] = False,
@@ -69,6 +79,8 @@ def serve(
         port=port,
         token=token,
         reports=tuple(reports or ()),
+        studies=tuple(study or ()),
+        database=database,
         runtime=runtime,
         threads=threads,
         max_bytes=max_bytes,
@@ -87,4 +99,7 @@ def serve(
             f"port {port} of {host} cannot be used; choose another one with --port"
         ) from None
     note(f"whet serves {settings.address}; Ctrl-C stops it")
+    if settings.studies:
+        # Without the token, which is not for participants.
+        note(f"participants open {settings.address.partition('#')[0]}study")
     server.run(sockets=[listening])

@@ -25,6 +25,8 @@ from whet.apps.site.problem import RefusedError, documented
 from whet.apps.site.reports import add_reports
 from whet.apps.site.schemas import MEDIA_TYPES, Health, Limits, Model, Options, ScoreTable, body
 from whet.apps.site.settings import Settings
+from whet.apps.site.study import add_study
+from whet.apps.site.study_folders import open_studies
 from whet.apps.site.upload import Upload, read_upload
 from whet.artifact import Card, read_card, shipped
 from whet.errors import WhetError
@@ -33,16 +35,23 @@ __all__ = ["create_app"]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the application; it opens models when they are first asked for."""
+    """Return the application; it opens models when they are first asked for.
+
+    Raises:
+        InputError: a study or its database cannot be used.
+    """
     settings = settings or Settings()
     registry = CollectorRegistry()
     process.ProcessCollector(registry=registry)
     desk = Desk(settings)
+    studies = open_studies(settings.studies, settings.database)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         desk.close()
+        for study in studies.values():
+            study.store.close()
 
     app = FastAPI(
         title="whet",
@@ -59,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app)
     add_live(app)
     add_reports(app, settings.reports)
+    add_study(app, studies)
     app.add_middleware(Front, settings=settings, registry=registry)
     return app
 
@@ -214,7 +224,8 @@ def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(ValidationError)
     async def invalid(_: Request, error: Any) -> Response:
         first = error.errors()[0]
-        return problem.response(RefusedError(422, f"{first['loc'][-1]}: {first['msg']}"))
+        place = first["loc"][-1] if first["loc"] else "the body"
+        return problem.response(RefusedError(422, f"{place}: {first['msg']}"))
 
     @app.exception_handler(MemoryError)
     async def full(_: Request, __: MemoryError) -> Response:

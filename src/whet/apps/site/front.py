@@ -2,6 +2,10 @@
 
 Logs and metrics name the route, never the address: no name of a picture, no
 query and no token gets into them.
+
+Where others may come in, everything but reading needs the administrator's token.
+Participants of studies never see that one; they show their own, which
+:mod:`whet.apps.site.study` checks.
 """
 
 from __future__ import annotations
@@ -40,6 +44,9 @@ HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
 }
 """What every answer carries, unless its route has a value of its own."""
+
+OWN_TOKENS = "/api/study/"
+"""Addresses below this ask for a participant's token, not for the administrator's."""
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _METHODS = (*_READING, "POST", "PUT", "PATCH", "DELETE")
@@ -97,7 +104,7 @@ class Front:
             return RefusedError(
                 403, "another web site sent this request; open the pages of whet itself"
             )
-        if settings.token is None:
+        if settings.token is None or scope["path"].startswith(OWN_TOKENS):
             return None
         given = headers.get("authorization", "").removeprefix("Bearer ").strip()
         if secrets.compare_digest(given.encode("latin-1"), settings.token.encode()):

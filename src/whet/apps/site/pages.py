@@ -21,6 +21,7 @@ PAGES: Mapping[str, str] = {
     "/": "index.html",
     "/live": "live.html",
     "/reports": "reports.html",
+    "/study": "study.html",
 }
 """Address -> file; a new page is one line here and its file."""
 

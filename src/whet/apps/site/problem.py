@@ -19,11 +19,12 @@ TITLES: Mapping[int, str] = {
     404: "There is no such thing here",
     405: "This address does not do that",
     408: "The upload took too long",
+    409: "Not now",
     413: "That is too large",
     415: "That is no picture",
     421: "This server has another name",
     422: "That cannot be used",
-    429: "Too many pictures at once",
+    429: "Too many at once",
     500: "Something went wrong",
     503: "That took too long",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Settings:
         port: port to listen on.
         token: what requests that write must present; None where nobody is asked.
         reports: folders in which reports of ``whet evaluate`` are looked for.
+        studies: folders of opinion studies that people may take part in.
+        database: URL of the database for all of them; None for SQLite in each folder.
         runtime: key of ``whet.runtime.RUNTIMES``, or ``auto``.
         threads: of computation per picture; None leaves it to the runtime.
         max_bytes: of a request's body.
@@ -49,6 +51,8 @@ class Settings:
     port: int = 8000
     token: str | None = None
     reports: tuple[Path, ...] = ()
+    studies: tuple[Path, ...] = ()
+    database: str | None = field(default=None, repr=False)
     runtime: str = "auto"
     threads: int | None = None
     max_bytes: int = MAX_BYTES

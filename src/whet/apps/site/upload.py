@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -12,7 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from whet.apps.site.problem import RefusedError
 from whet.apps.site.settings import Settings
 
-__all__ = ["Upload", "read_upload"]
+__all__ = ["Upload", "read_body", "read_upload"]
 
 _MOST_PARTS = 16
 
@@ -43,15 +44,32 @@ async def read_upload(request: Request, settings: Settings) -> Upload:
     Raises:
         RefusedError: 400 no readable form, 408 too slow, 413 too large.
     """
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        async with _in_time(settings.max_seconds):
+            return await _form(request, settings.max_bytes)
+    return Upload(
+        {"picture": await read_body(request, settings.max_bytes, settings.max_seconds)}, {}
+    )
+
+
+async def read_body(request: Request, max_bytes: int, max_seconds: float) -> bytes:
+    """Read a whole body.
+
+    Raises:
+        RefusedError: 408 too slow, 413 too large.
+    """
+    async with _in_time(max_seconds):
+        return b"".join([chunk async for chunk in _limited(request, max_bytes)])
+
+
+@asynccontextmanager
+async def _in_time(max_seconds: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(settings.max_seconds):
-            if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-                return await _form(request, settings.max_bytes)
-            chunks = [chunk async for chunk in _limited(request, settings.max_bytes)]
+        async with asyncio.timeout(max_seconds):
+            yield
     except TimeoutError:
-        sentence = f"the upload took more than {settings.max_seconds:g} s; try a smaller picture"
+        sentence = f"the upload took more than {max_seconds:g} s; send less"
         raise RefusedError(408, sentence, {"Connection": "close"}) from None
-    return Upload({"picture": b"".join(chunks)}, {})
 
 
 async def _form(request: Request, limit: int) -> Upload:
@@ -84,7 +102,8 @@ async def _form(request: Request, limit: int) -> Upload:
 
 async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     """Pass a body on until it proves too large, whatever its header claims."""
-    sentence = f"the upload is larger than {limit / 1e6:.0f} MB; send a smaller file"
+    size = f"{limit / 1e6:.0f} MB" if limit >= 1e6 else f"{limit} bytes"
+    sentence = f"the upload is larger than {size}; send a smaller file"
     claimed = request.headers.get("content-length", "")
     if claimed.isascii() and claimed.isdigit() and int(claimed) > limit:
         raise RefusedError(413, sentence, {"Connection": "close"})

@@ -1,15 +1,9 @@
 // The list of evaluation reports.
 
 import { get } from "./api.js";
+import { make } from "./make.js";
 
 const place = document.getElementById("reports");
-
-/** Create an element with text or children. */
-function make(tag, content = [], attributes = {}) {
-  const element = Object.assign(document.createElement(tag), attributes);
-  element.append(...(Array.isArray(content) ? content : [content]));
-  return element;
-}
 
 const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 
@@ -50,7 +44,7 @@ try {
   if (!reports.length) {
     const words = make("p", "No report was found. Make one, then name its folder:");
     const command = make("code", "whet evaluate --model small -o reports/small\nwhet serve --reports reports");
-    place.append(make("section", [words, make("pre", command)], { className: "card" }));
+    place.append(make("section", [words, make("pre", command, { tabIndex: 0 })], { className: "card" }));
   }
 } catch (error) {
   document.getElementById("status").textContent = error.message;

@@ -1,0 +1,344 @@
+"""Taking part in a study: what a participant's browser may ask, and what it is told.
+
+**Who may write.** The administrator's token guards the machine's processor and never
+reaches participants. They join by the address of the study alone, and get a token
+of their own: 128 random bits, the only key to their answers. Below ``/api/study/``
+the front door therefore asks for no administrator's token; it still refuses other
+web sites (403). What a stranger could do is join, so joining is slowed down
+(:class:`_Turnstile`), bodies are small, and pictures are given to participants only,
+each when its turn comes.
+
+**Where the token is.** Behind ``#`` in the participant's link, which browsers never
+send, and in the header ``Whet-Participant``. Neither logs nor servers in between
+see it in an address.
+
+**Blind.** An address holds the study's id, a trial's id and a slot; all else is what
+:meth:`whet.study.design.Trial.view` returns. Pictures go out without name, date or
+tag, for the order in which files were written would tell methods apart.
+
+**Durable.** The answer to a rating is sent after the database has committed it, and
+carries the next trial. A rating sent again gets the same answer as before.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from threading import Lock
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, FastAPI, Header, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from whet.apps.site import problem
+from whet.apps.site.pages import FOLDER
+from whet.apps.site.problem import RefusedError, documented
+from whet.apps.site.study_folders import OpenStudy
+from whet.apps.site.upload import read_body
+from whet.study.design import View, picture_path
+from whet.study.plan import PROTOCOLS
+from whet.study.schema import sa
+from whet.study.store import OutOfTurnError, UnknownLinkError
+
+__all__ = ["add_study"]
+
+Form = TypeVar("Form", bound=BaseModel)
+Id = Annotated[str, Path(max_length=64)]
+Token = Annotated[str, Header(alias="Whet-Participant", max_length=64)]
+
+_BODY_BYTES, _BODY_S = 1024, 20.0
+_JOIN_BURST, _JOINS_PER_S = 60, 1.0
+"""A class may join at once; a script that joins for ever wastes a number per second."""
+
+
+class Choice(BaseModel):
+    """One button."""
+
+    value: int
+    label: str
+
+
+class StudyCard(BaseModel):
+    """What the list shows of a study."""
+
+    id: str
+    title: str
+    protocol: str = Field(description="acr, dcr or pairs")
+    trials: int
+    width_px: int = Field(description="smallest window, in CSS pixels")
+    height_px: int
+
+
+class Study(StudyCard):
+    """What is said before somebody takes part."""
+
+    consent: str
+    instructions: str
+    question: str
+    practice: int = Field(description="how many of the trials are training")
+    answers: list[Choice]
+
+
+class Joining(BaseModel):
+    """What a participant confirms."""
+
+    consented: bool = Field(strict=True)
+    display_ok: bool = Field(strict=True, description="the window is large enough, at 100%")
+
+
+class Link(BaseModel):
+    """The participant's token: the link is the study's address, ``#``, and this."""
+
+    token: str
+
+
+class Trial(BaseModel):
+    """One page: all that may be known about it."""
+
+    id: str
+    index: int = Field(description="from 1")
+    practice: bool
+    break_before: bool
+    question: str
+    slots: list[str] = Field(description="names of the pictures, from left to right")
+    answers: list[Choice]
+
+
+class Turn(BaseModel):
+    """Where a participant stands; no trial means that all are answered."""
+
+    rated: int
+    total: int
+    trial: Trial | None
+
+
+class Answer(BaseModel):
+    """A rating."""
+
+    answer: int = Field(strict=True)
+    elapsed_ms: int = Field(0, ge=0, le=2**31 - 1, strict=True)
+
+
+class Receipt(BaseModel):
+    """What the database holds now, and what comes next."""
+
+    answer: int = Field(description="the first one, where a trial was answered before")
+    fresh: bool
+    turn: Turn
+
+
+def add_study(app: FastAPI, studies: Mapping[str, OpenStudy]) -> None:
+    """Let the application show ``studies`` (by id) and take answers."""
+    _add_problems(app)
+    app.include_router(_about(studies))
+    app.include_router(_taking_part(studies))
+
+
+def _about(studies: Mapping[str, OpenStudy]) -> APIRouter:
+    """What everybody may read."""
+    routes = APIRouter(tags=["study"])
+
+    @routes.get("/study/{study}", include_in_schema=False)
+    def page(study: str) -> FileResponse:
+        # The page itself says that it knows no such study.
+        status = 200 if study in studies else 404
+        return FileResponse(FOLDER / "participant.html", status_code=status)
+
+    @routes.get("/api/studies", summary="The studies that can be taken part in")
+    def listed() -> list[StudyCard]:
+        return [StudyCard(**_facts(study)) for study in studies.values()]
+
+    @routes.get("/api/study/{study}", summary="What a study asks for", responses=documented(404))
+    def about(study: Id) -> Study:
+        found = _found(studies, study)
+        plan = found.plan
+        labels = ("left", "right") if plan.paired else plan.scale
+        return Study(
+            **_facts(found),
+            consent=plan.consent,
+            instructions=plan.instructions,
+            question=PROTOCOLS[plan.protocol].question,
+            practice=plan.practice,
+            answers=_choices(tuple(enumerate(labels, start=1))),
+        )
+
+    return routes
+
+
+def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
+    """What participants do, each by a token of their own."""
+    routes = APIRouter(prefix="/api/study/{study}", tags=["study"])
+    turnstile = _Turnstile(_JOIN_BURST, _JOINS_PER_S)
+
+    @routes.post(
+        "/join",
+        summary="Take part",
+        status_code=201,
+        responses=documented(403, 404, 408, 409, 413, 422, 429, 503),
+        openapi_extra=_body(Joining),
+    )
+    async def join(study: Id, request: Request) -> Link:
+        found = _found(studies, study)
+        said = await _said(request, Joining)
+        if not (said.consented and said.display_ok):
+            raise OutOfTurnError("please agree, and use a window that is large enough, at 100%")
+        turnstile.enter()
+
+        def admit() -> str:
+            # Only who really starts gets a number: numbers keep the orders balanced.
+            token = found.store.join(study)
+            found.store.begin(token, consented=True, display_ok=True)
+            return token
+
+        return Link(token=await run_in_threadpool(admit))
+
+    @routes.get("/turn", summary="The next trial", responses=documented(404, 409, 503))
+    def turn(study: Id, token: Token = "") -> Turn:
+        return _turn(_of(studies, study, token), token)
+
+    @routes.get(
+        "/trials/{trial}/{slot}",
+        summary="A picture of a trial",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}}, **documented(404, 409, 422, 503)},
+    )
+    def picture(study: Id, trial: Id, slot: Id, token: Token = "") -> Response:
+        found = _of(studies, study, token)
+        shown = found.store.trial(token, trial)
+        try:
+            data = picture_path(found.folder, shown, slot).read_bytes()
+        except OSError:
+            sentence = "a picture is missing; please tell whoever invited you"
+            raise RefusedError(500, sentence) from None
+        return Response(data, media_type="image/png")
+
+    @routes.post(
+        "/trials/{trial}",
+        summary="Answer a trial; it is in the database when this answers",
+        responses=documented(403, 404, 408, 409, 413, 422, 503),
+        openapi_extra=_body(Answer),
+    )
+    async def rate(study: Id, trial: Id, request: Request, token: Token = "") -> Receipt:
+        said = await _said(request, Answer)
+
+        def keep() -> Receipt:
+            found = _of(studies, study, token)
+            kept = found.store.rate(token, trial, said.answer, said.elapsed_ms)
+            return Receipt(answer=kept.answer, fresh=kept.fresh, turn=_turn(found, token))
+
+        return await run_in_threadpool(keep)
+
+    @routes.delete(
+        "/answers",
+        summary="Withdraw: delete all answers",
+        status_code=204,
+        responses=documented(403, 404, 503),
+    )
+    def withdraw(study: Id, token: Token = "") -> None:
+        _of(studies, study, token).store.withdraw(token)
+
+    return routes
+
+
+class _Turnstile:
+    """Lets ``burst`` through at once, then ``per_second``; nobody's address is looked at."""
+
+    def __init__(self, burst: int, per_second: float) -> None:
+        self._burst, self._per_second = burst, per_second
+        self._free, self._then = float(burst), time.monotonic()
+        self._lock = Lock()
+
+    def enter(self) -> None:
+        """Pass, or raise RefusedError 429 that says when to come back."""
+        with self._lock:
+            now = time.monotonic()
+            gained = (now - self._then) * self._per_second
+            self._free, self._then = min(self._burst, self._free + gained), now
+            if self._free < 1:
+                seconds = math.ceil((1 - self._free) / self._per_second)
+                sentence = "many people are joining right now; try again in a moment"
+                raise RefusedError(429, sentence, {"Retry-After": str(seconds)})
+            self._free -= 1
+
+
+def _found(studies: Mapping[str, OpenStudy], study: str) -> OpenStudy:
+    if study not in studies:
+        raise UnknownLinkError("there is no such study here; check that the link is complete")
+    return studies[study]
+
+
+def _of(studies: Mapping[str, OpenStudy], study: str, token: str) -> OpenStudy:
+    """Return a study after checking that the token belongs to it."""
+    found = _found(studies, study)
+    if found.store.participant(token).study != study:
+        raise UnknownLinkError("this link belongs to another study; check that it is complete")
+    return found
+
+
+def _turn(study: OpenStudy, token: str) -> Turn:
+    trial = study.store.next_trial(token)
+    if trial is None:
+        total = study.store.participant(token).total
+        return Turn(rated=total, total=total, trial=None)
+    return Turn(rated=trial.position, total=trial.total, trial=_shown(trial.view(study.plan)))
+
+
+def _shown(view: View) -> Trial:
+    return Trial(
+        id=view.id,
+        index=view.index,
+        practice=view.practice,
+        break_before=view.break_before,
+        question=view.question,
+        slots=list(view.slots),
+        answers=_choices(view.answers),
+    )
+
+
+def _choices(answers: tuple[tuple[int, str], ...]) -> list[Choice]:
+    return [Choice(value=value, label=label) for value, label in answers]
+
+
+def _facts(study: OpenStudy) -> dict[str, Any]:
+    plan = study.plan
+    return {
+        "id": plan.id,
+        "title": plan.title,
+        "protocol": plan.protocol,
+        "trials": study.trials,
+        "width_px": plan.display.width_px,
+        "height_px": plan.display.height_px,
+    }
+
+
+async def _said(request: Request, form: type[Form]) -> Form:
+    """Read a small JSON body; its type makes browsers ask before they send it elsewhere."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RefusedError(422, "send the answer with Content-Type: application/json")
+    return form.model_validate_json(await read_body(request, _BODY_BYTES, _BODY_S))
+
+
+def _body(form: type[BaseModel]) -> dict[str, Any]:
+    content = {"application/json": {"schema": form.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _add_problems(app: FastAPI) -> None:
+    """Give the database's refusals their own statuses."""
+
+    @app.exception_handler(UnknownLinkError)
+    async def unknown(_: Request, error: UnknownLinkError) -> Response:
+        return problem.response(RefusedError(404, str(error)))
+
+    @app.exception_handler(OutOfTurnError)
+    async def early(_: Request, error: OutOfTurnError) -> Response:
+        return problem.response(RefusedError(409, str(error)))
+
+    @app.exception_handler(sa.exc.SQLAlchemyError)
+    async def database(_: Request, __: sa.exc.SQLAlchemyError) -> Response:
+        sentence = "the database does not answer; nothing was acknowledged, so send it again"
+        return problem.response(RefusedError(503, sentence, {"Retry-After": "2"}))

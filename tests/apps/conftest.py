@@ -1,0 +1,88 @@
+"""Servers and browsers for the tests of pages."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+WAIT_MS = 120_000
+"""A browser on a busy machine is slow; a test that fails waits this long."""
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Callable[..., str]]:
+    """A function (**settings) -> address of a server that runs until the tests of a file end."""
+    import uvicorn
+
+    from whet.apps.server import create_app
+    from whet.apps.site.settings import Settings
+
+    running = []
+
+    def start(**settings: Any) -> str:
+        app = create_app(Settings(runtime="onnxruntime", threads=1, **settings))
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None)
+        listening = config.bind_socket()
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def launch() -> Iterator[Callable[..., Any]]:
+    """A function (*flags) -> Chromium with those flags; it resolves no name."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    started = sync_playwright().start()
+    browsers = []
+
+    def start(*flags: str) -> Any:
+        always = ("--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+        browsers.append(started.chromium.launch(executable_path=program, args=[*always, *flags]))
+        return browsers[-1]
+
+    yield start
+    for browser in browsers:
+        browser.close()
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium(launch: Callable[..., Any]) -> Any:
+    """One browser for many tests; each opens a context of its own."""
+    return launch()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """A function (address, **context) -> page; the test fails if that page meets an error."""
+    contexts, errors = [], []
+
+    def open_page(address: str, **options: Any) -> Any:
+        context = chromium.new_context(**options)
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []

@@ -1,0 +1,445 @@
+"""Taking part in a study over HTTP: blind, in turn, and kept before the next trial shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra web")
+pytest.importorskip("httpx", reason="the test client needs httpx")
+from starlette.testclient import TestClient
+from studies import BLUR_PX, build_study
+
+from commandline import MakePicture, whet
+from whet.apps.server import create_app
+from whet.apps.site import study as site_study
+from whet.apps.site.settings import Settings
+from whet.apps.site.study_folders import open_studies
+from whet.errors import InputError
+from whet.study.design import session
+from whet.study.plan import PLAN_FILE, Plan, read_plan
+from whet.study.schema import sa
+from whet.study.store import DATABASE_FILE, Store
+
+HOME = "http://127.0.0.1:8000"
+PROTOCOLS = ("acr", "dcr", "pairs")
+AGREED = {"consented": True, "display_ok": True}
+ELSEWHERE = {"Sec-Fetch-Site": "cross-site"}
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory, picture: MakePicture) -> dict[str, Path]:
+    """Protocol -> folder of a study. Nobody may take part in these: copy them."""
+    folder = tmp_path_factory.mktemp("studies")
+    for protocol in PROTOCOLS:
+        build_study(folder / f"champion-{protocol}", picture, protocol=protocol)
+    return {protocol: folder / f"champion-{protocol}" for protocol in PROTOCOLS}
+
+
+@pytest.fixture
+def folders(studies: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """Protocol -> folder of a study without ratings."""
+    copies = {}
+    for protocol, folder in studies.items():
+        copies[protocol] = tmp_path / folder.name
+        copies[protocol].mkdir()
+        for name in (PLAN_FILE, "pictures"):
+            (copies[protocol] / name).symlink_to(folder / name)
+    return copies
+
+
+Open = Callable[..., TestClient]
+
+
+@pytest.fixture
+def open_site(folders: dict[str, Path]) -> Iterator[Open]:
+    """A function (**settings) -> client of a server with all studies, or those named."""
+    opened = []
+
+    def start(**settings: Any) -> TestClient:
+        app = create_app(Settings(**{"studies": tuple(folders.values()), **settings}))
+        client = TestClient(app, base_url=HOME, raise_server_exceptions=False)
+        opened.append(client.__enter__())
+        return opened[-1]
+
+    yield start
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def site(open_site: Open) -> TestClient:
+    return open_site()
+
+
+class Participant:
+    """Somebody who joined a study, and everything that the server told them."""
+
+    def __init__(self, site: TestClient, study: str) -> None:
+        self.root = f"/api/study/{study}"
+        self.site = site
+        self.headers: dict[str, str] = {}
+        self.heard: list[str] = []
+        answer = self.ask("POST", "/join", json=AGREED)
+        assert answer.status_code == 201, answer.text
+        self.token = answer.json()["token"]
+        self.headers = {"Whet-Participant": self.token}
+
+    def ask(self, method: str, path: str, **rest: Any) -> Any:
+        answer = self.site.request(method, self.root + path, headers=self.headers, **rest)
+        told = [self.root + path, *map(":".join, answer.headers.items())]
+        if not answer.headers.get("content-type", "").startswith("image/"):
+            told.append(answer.text)
+        self.heard += told
+        return answer
+
+    def turn(self) -> Any:
+        return self.ask("GET", "/turn").json()
+
+    def rate(self, trial: str, answer: Any, **more: Any) -> Any:
+        return self.ask("POST", f"/trials/{trial}", json={"answer": answer, **more})
+
+
+def refused(answer: Any, status: int) -> str:
+    """Return the sentence of a refusal, after checking its form."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    return str(answer.json()["detail"])
+
+
+def plans(folders: dict[str, Path]) -> dict[str, Plan]:
+    return {protocol: read_plan(folder) for protocol, folder in folders.items()}
+
+
+def stored(folder: Path) -> list[tuple[int, int, int]]:
+    """Return (participant, position, answer) as the database on the disk has them."""
+    store = Store.open(folder)
+    try:
+        ratings = store.ratings(read_plan(folder).id)
+    finally:
+        store.close()
+    return [(rating.participant, rating.position, rating.answer) for rating in ratings]
+
+
+# What is on show
+
+
+def test_all_studies_are_listed_and_say_what_they_ask_for(
+    site: TestClient, folders: dict[str, Path]
+) -> None:
+    listed = {entry["protocol"]: entry for entry in site.get("/api/studies").json()}
+    assert set(listed) == set(PROTOCOLS)
+    for protocol, plan in plans(folders).items():
+        said = site.get(f"/api/study/{plan.id}").json()
+        assert listed[protocol].items() <= said.items()
+        assert said["trials"] == len(session(plan, 0))
+        assert said["consent"] == plan.consent
+        assert (said["width_px"], said["height_px"]) == (
+            plan.display.width_px,
+            plan.display.height_px,
+        )
+        expected = ["left", "right"] if protocol == "pairs" else list(plan.scale)
+        assert [choice["label"] for choice in said["answers"]] == expected
+        assert "text/html" in site.get(f"/study/{plan.id}").headers["content-type"]
+    assert site.get("/study").status_code == 200
+    assert site.get("/study/nothere").status_code == 404
+    refused(site.get("/api/study/nothere"), 404)
+
+
+def test_without_studies_the_list_is_empty(open_site: Open) -> None:
+    assert open_site(studies=()).get("/api/studies").json() == []
+
+
+# A session
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_answer_is_in_the_database_before_the_next_trial_is_told(
+    site: TestClient, folders: dict[str, Path], protocol: str
+) -> None:
+    plan = plans(folders)[protocol]
+    who = Participant(site, plan.id)
+    trials = session(plan, 0)
+    turn = who.turn()
+    for trial in trials:
+        assert turn["rated"] == trial.position
+        assert turn["total"] == len(trials)
+        assert turn["trial"]["id"] == trial.id
+        assert turn["trial"]["practice"] == (trial.kind == "practice")
+        answer = 1 + trial.position % len(plan.answers)
+        receipt = who.rate(trial.id, answer, elapsed_ms=900).json()
+        assert (receipt["answer"], receipt["fresh"]) == (answer, True)
+        assert stored(folders[protocol])[-1] == (0, trial.position, answer)
+        turn = receipt["turn"]
+    assert turn == {"rated": len(trials), "total": len(trials), "trial": None} == who.turn()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_nothing_that_a_browser_gets_tells_methods_apart(
+    site: TestClient, folders: dict[str, Path], protocol: str
+) -> None:
+    plan = plans(folders)[protocol]
+    who = Participant(site, plan.id)
+    turn = who.turn()
+    while turn["trial"]:
+        trial = turn["trial"]
+        for slot in trial["slots"]:
+            answer = who.ask("GET", f"/trials/{trial['id']}/{slot}")
+            assert answer.headers["content-type"] == "image/png"
+            # Files were written one method after the other: no dates, no tags made of them.
+            assert not {"last-modified", "etag", "content-disposition"} & set(answer.headers)
+            assert chunks(answer.content) <= {b"IHDR", b"IDAT", b"IEND"}
+        turn = who.rate(trial["id"], 1).json()["turn"]
+    who.heard += [site.get("/api/studies").text, site.get(f"/api/study/{plan.id}").text]
+    heard = "\n".join(who.heard).lower()
+    files = {name for trial in session(plan, 0) for name in trial.pictures.values()}
+    kinds = {"ruined", "gold", "repeat", "hidden"}
+    # Slots of triplets are called degraded and sharp, and shown as such.
+    ends = set() if protocol == "dcr" else {"degraded", "sharp."}
+    for word in {*plan.methods, *plan.scenes, *files, plan.secret, *kinds, *ends}:
+        assert word.removesuffix(".png") not in heard, word
+    assert set(plan.methods) == set(BLUR_PX) - {"degraded", "sharp"}
+    assert str(folders[protocol].parent).lower() not in heard
+
+
+def chunks(png: bytes) -> set[bytes]:
+    found, at = set(), 8
+    while at < len(png):
+        found.add(png[at + 4 : at + 8])
+        at += 12 + int.from_bytes(png[at : at + 4], "big")
+    return found
+
+
+def test_two_participants_know_no_identifier_in_common(
+    site: TestClient, folders: dict[str, Path]
+) -> None:
+    plan = plans(folders)["acr"]
+    one, other = Participant(site, plan.id), Participant(site, plan.id)
+    assert one.turn()["trial"]["id"] != other.turn()["trial"]["id"]
+    assert one.token != other.token
+
+
+def test_pictures_are_those_of_the_trial_and_given_in_turn(
+    site: TestClient, folders: dict[str, Path]
+) -> None:
+    plan = plans(folders)["dcr"]
+    who = Participant(site, plan.id)
+    first, second = session(plan, 0)[:2]
+    for slot, name in first.pictures.items():
+        given = who.ask("GET", f"/trials/{first.id}/{slot}").content
+        assert given == (folders["dcr"] / "pictures" / name).read_bytes()
+    assert "comes first" in refused(who.ask("GET", f"/trials/{second.id}/candidate"), 409)
+    assert "no picture" in refused(who.ask("GET", f"/trials/{first.id}/left"), 422)
+    stranger = Participant(site, plan.id)
+    assert "another participant" in refused(
+        stranger.ask("GET", f"/trials/{first.id}/candidate"), 404
+    )
+    for slot in ("..%2Fstudy.json", "..", "candidate.png"):
+        assert who.ask("GET", f"/trials/{first.id}/{slot}").status_code in (404, 422)
+
+
+def test_a_rating_sent_again_counts_once_and_the_first_stands(
+    site: TestClient, folders: dict[str, Path]
+) -> None:
+    who = Participant(site, plans(folders)["acr"].id)
+    trial = who.turn()["trial"]["id"]
+    with ThreadPoolExecutor(4) as pool:
+        receipts = [
+            r.json() for r in pool.map(lambda answer: who.rate(trial, answer), [4, 2, 4, 5])
+        ]
+    (kept,) = {receipt["answer"] for receipt in receipts}
+    assert sum(receipt["fresh"] for receipt in receipts) == 1
+    assert {receipt["turn"]["rated"] for receipt in receipts} == {1}
+    assert stored(folders["acr"]) == [(0, 0, kept)]
+
+
+def test_a_link_goes_on_after_a_restart(open_site: Open, folders: dict[str, Path]) -> None:
+    plan = plans(folders)["acr"]
+    who = Participant(open_site(), plan.id)
+    following = who.rate(who.turn()["trial"]["id"], 3).json()["turn"]
+    again = open_site().get(f"{who.root}/turn", headers=who.headers)
+    assert again.json() == following
+
+
+def test_who_withdraws_leaves_nothing_behind(site: TestClient, folders: dict[str, Path]) -> None:
+    who = Participant(site, plans(folders)["acr"].id)
+    who.rate(who.turn()["trial"]["id"], 3)
+    assert who.ask("DELETE", "/answers").status_code == 204
+    assert stored(folders["acr"]) == []
+    refused(who.ask("GET", "/turn"), 404)
+
+
+def test_one_database_takes_the_ratings_of_all_studies(
+    open_site: Open, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'all.sqlite'}"
+    site = open_site(database=url)
+    for plan in plans(folders).values():
+        who = Participant(site, plan.id)
+        who.rate(who.turn()["trial"]["id"], 2)
+    store = Store.open(url)
+    assert [len(store.ratings(plan.id)) for plan in plans(folders).values()] == [1, 1, 1]
+    store.close()
+    assert not any((folder / DATABASE_FILE).exists() for folder in folders.values())
+
+
+# Who may do what
+
+
+def test_participants_need_no_token_of_the_administrator(
+    open_site: Open, folders: dict[str, Path]
+) -> None:
+    site = open_site(token="of-the-administrator")
+    who = Participant(site, plans(folders)["acr"].id)
+    assert who.rate(who.turn()["trial"]["id"], 3).json()["fresh"]
+    refused(site.post("/api/restore", content=b"x"), 401)
+    # The exception is a prefix; it must not be a way round to other addresses.
+    refused(site.post("/api/study/%2e%2e/restore", content=b"x"), 405)
+    refused(site.post("/api/studyx", content=b"x"), 401)
+
+
+def test_other_web_sites_are_refused(site: TestClient, folders: dict[str, Path]) -> None:
+    plan = plans(folders)["acr"]
+    root = f"/api/study/{plan.id}"
+    refused(site.post(f"{root}/join", json=AGREED, headers=ELSEWHERE), 403)
+    who = Participant(site, plan.id)
+    headers = {**who.headers, **ELSEWHERE}
+    trial = who.turn()["trial"]["id"]
+    refused(site.post(f"{root}/trials/{trial}", json={"answer": 3}, headers=headers), 403)
+    refused(site.delete(f"{root}/answers", headers=headers), 403)
+    # What a form elsewhere can send without asking first.
+    plain = {"Content-Type": "text/plain"}
+    refused(site.post(f"{root}/join", content=json.dumps(AGREED), headers=plain), 422)
+    assert who.turn()["rated"] == 0
+
+
+def test_a_link_opens_its_own_study_only(site: TestClient, folders: dict[str, Path]) -> None:
+    known = plans(folders)
+    who = Participant(site, known["acr"].id)
+    for token in (who.token, who.token[:-1], "", "x" * 64):
+        answer = site.get(f"/api/study/{known['dcr'].id}/turn", headers={"Whet-Participant": token})
+        assert "check that it is complete" in refused(answer, 404)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{**AGREED, "consented": False}, {**AGREED, "display_ok": False}],
+)
+def test_nobody_starts_without_consent_or_on_a_small_display(
+    site: TestClient, folders: dict[str, Path], said: dict[str, bool]
+) -> None:
+    plan = plans(folders)["acr"]
+    refused(site.post(f"/api/study/{plan.id}/join", json=said), 409)
+    store = Store.open(folders["acr"])
+    assert store.progress(plan.id) == []  # no number is used up
+    store.close()
+
+
+@pytest.mark.parametrize("answer", [0, 6, True, "3", 2.5, None, 10**30])
+def test_an_answer_that_is_none_is_refused(
+    site: TestClient, folders: dict[str, Path], answer: Any
+) -> None:
+    who = Participant(site, plans(folders)["acr"].id)
+    refused(who.rate(who.turn()["trial"]["id"], answer), 422)
+    assert stored(folders["acr"]) == []
+
+
+def test_bodies_that_are_no_answers_are_refused(site: TestClient, folders: dict[str, Path]) -> None:
+    root = f"/api/study/{plans(folders)['acr'].id}"
+    kind = {"Content-Type": "application/json"}
+    for content in (b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"consented": "yes"}', b"[" * 1000):
+        refused(site.post(f"{root}/join", content=content, headers=kind), 422)
+    assert "1024 bytes" in refused(
+        site.post(f"{root}/join", content=b" " * 2000, headers=kind), 413
+    )
+
+
+def test_joining_is_slowed_down(
+    site: TestClient, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turnstile = site_study._Turnstile(burst=2, per_second=0.5)
+    clock = [turnstile._then]
+    monkeypatch.setattr(site_study.time, "monotonic", lambda: clock[0])
+    turnstile.enter()
+    turnstile.enter()
+    with pytest.raises(site_study.RefusedError) as caught:
+        turnstile.enter()
+    assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "2")
+    clock[0] += 2
+    turnstile.enter()
+    with pytest.raises(site_study.RefusedError):
+        turnstile.enter()
+
+
+def test_a_database_that_fails_is_no_acknowledgement(
+    site: TestClient, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = Participant(site, plans(folders)["acr"].id)
+    trial = who.turn()["trial"]["id"]
+
+    def gone(*_: object) -> None:
+        raise sa.exc.OperationalError("insert", {}, Exception("disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "rate", gone)
+        answer = who.rate(trial, 3)
+    assert "send it again" in refused(answer, 503)
+    assert "disk" not in answer.text
+    assert who.rate(trial, 3).json()["fresh"]
+
+
+def test_tokens_are_not_logged(
+    site: TestClient, folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    who = Participant(site, plans(folders)["acr"].id)
+    who.turn()
+    said = [{**vars(record), "text": record.getMessage()} for record in caplog.records]
+    lines = [line for line in said if line["name"] == "whet.serve"]
+    assert lines
+    assert who.token not in str(lines)
+    assert who.token not in site.get("/metrics").text
+
+
+# Folders
+
+
+def test_studies_are_found_by_folder_by_plan_and_in_a_folder_of_several(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    expected = {plan.id for plan in plans(folders).values()}
+    assert set(open_studies([tmp_path])) == expected
+    assert set(open_studies(list(folders.values()))) == expected
+    assert set(open_studies([folders["acr"] / PLAN_FILE])) == {plans(folders)["acr"].id}
+
+
+def test_folders_that_cannot_be_shown_are_one_sentence(
+    folders: dict[str, Path], studies: dict[str, Path], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="whet study new"):
+        open_studies([empty])
+    with pytest.raises(InputError, match="copies of one study"):
+        open_studies([folders["acr"], studies["acr"]])
+    (folders["acr"] / "pictures").unlink()
+    with pytest.raises(InputError, match="pictures are missing"):
+        open_studies([folders["acr"]])
+
+
+def test_a_plan_that_changed_is_refused_at_the_start(folders: dict[str, Path]) -> None:
+    open_studies([folders["acr"]])
+    path = folders["acr"] / PLAN_FILE
+    changed = replace(read_plan(folders["acr"]), seed=5)
+    path.unlink()
+    path.write_text(changed.to_json())
+    outcome = whet("serve", "--study", folders["acr"])
+    assert outcome.code == 2
+    assert "changed after it was registered" in outcome.err
+    assert "Traceback" not in outcome.err
