@@ -16,8 +16,9 @@ from whet.artifact import read_card, verify
 from whet.data.sources import Pair
 from whet.errors import InputError, ModelError
 from whet.export import checkpoint
-from whet.export.checkpoint import export_checkpoint, load_student
+from whet.export.checkpoint import export_checkpoint
 from whet.models import MODELS, build
+from whet.models.checkpoints import load_student
 from whet.train.recipes import EVERYDAY
 from whet.train.validate import HeldOut
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,10 +223,17 @@ def test_a_folder_without_the_banks_file_is_named(tmp_path: Path) -> None:
         training_bank(PAIRS, Material(banks=(tmp_path,)), "cpu")
 
 
-def test_a_teacher_runs_only_for_losses_that_need_it_and_without_a_bank() -> None:
-    photographs, bank = Material(Path("photos")), Material(banks=(Path("bank"),))
+def test_a_teacher_runs_only_for_losses_that_need_it_and_where_no_bank_holds_its_outputs(
+    tmp_path: Path,
+) -> None:
+    for name, teacher in (("taught", "maxim-gopro"), ("plain", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bank.json").write_text(json.dumps({"teacher": teacher}))
+    photographs, plain = Material(Path("photos")), Material(banks=(tmp_path / "plain",))
+    bank = Material(banks=(tmp_path / "plain", tmp_path / "taught"))
     with_teacher = replace(RECIPES["quick"], teacher="maxim")
     assert needs_teacher(with_teacher, photographs)
+    assert needs_teacher(with_teacher, plain)
     assert not needs_teacher(with_teacher, bank)
     assert not needs_teacher(replace(RECIPES["quick"], losses={"pixel": 1.0}), photographs)
     with pytest.raises(InputError, match="--set teacher=maxim"):

@@ -78,6 +78,12 @@ def make_bank(
             progress(index + 1, shards)
 
 
+def is_taught(folder: Path) -> bool:
+    """Return whether the bank in ``folder`` holds a teacher's outputs; False where none lies."""
+    path = folder / "bank.json"
+    return path.is_file() and bool(json.loads(path.read_text()).get("teacher"))
+
+
 def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> CropBank:
     """Return the crops of all ``folders`` as one bank.
 

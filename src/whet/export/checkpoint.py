@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from whet.artifact import Card
 from whet.data.sources import list_pairs
@@ -16,12 +15,12 @@ from whet.errors import InputError, ModelError
 from whet.export.onnx import export
 from whet.export.quantize import quantize
 from whet.image import reason
-from whet.models import MODELS, build
-from whet.models.checkpoints import load_state, load_strict
+from whet.models import MODELS
+from whet.models.checkpoints import load_student
 from whet.train.assemble import degraded_picture
 from whet.train.recipes import EVERYDAY
 
-__all__ = ["export_checkpoint", "load_student"]
+__all__ = ["export_checkpoint"]
 
 _CALIBRATION_PICTURES = 24
 _DROP_PICTURES = 16
@@ -32,36 +31,6 @@ _FREE_FIELDS = (
     "known_failures",
 )  # fmt: skip
 """What a card file may say; the rest is measured at export."""
-
-
-def load_student(checkpoint: Path, name: str | None = None) -> tuple[str, nn.Module]:
-    """Return (architecture, student) of a checkpoint, loaded strictly.
-
-    Args:
-        checkpoint: ``student.safetensors`` of a run, or any file of the student's
-            state dict, such as the founding notebook's ``.pth``.
-        name: key of ``whet.models.MODELS``; None finds the one that fits.
-
-    Raises:
-        InputError: no such architecture.
-        ModelError: the file is damaged, or fits none.
-    """
-    state = load_state(checkpoint)
-    if name is None:
-        shapes = {key: tuple(value.shape) for key, value in state.items()}
-        fitting = [
-            n
-            for n in MODELS
-            if {k: tuple(v.shape) for k, v in build(n).state_dict().items()} == shapes
-        ]
-        if not fitting:
-            raise ModelError(
-                f"{checkpoint} fits none of {', '.join(MODELS)}; it must be a student's state dict"
-            )
-        name = fitting[0]
-    student = build(name)
-    load_strict(student, state, str(checkpoint))
-    return name, student.eval()
 
 
 def export_checkpoint(

@@ -69,6 +69,7 @@ TEACHERS: Mapping[str, str] = {
     "maxim": "whet.models.maxim",
     "restormer": "whet.models.restormer",
     "spandrel": "whet.models.foreign",
+    "assistant": "whet.models.assistant",
 }
 """Teacher name -> module with ``load_teacher(weights: Path | None, **options) -> nn.Module``."""
 

@@ -21,8 +21,9 @@ from safetensors.torch import load as parse_safetensors
 from torch import Tensor, nn
 
 from whet.errors import ModelError
+from whet.models import MODELS, build
 
-__all__ = ["load_state", "load_strict"]
+__all__ = ["load_state", "load_strict", "load_student"]
 
 # The order matters. BasicSR and its descendants (Restormer, NAFNet, ...) write
 # `params`, plus `params_ema` when they keep an average of the weights, and then
@@ -222,3 +223,33 @@ def _name_few(kind: str, names: list[str]) -> str:
 def _one_line(error: Exception) -> str:
     """Return the first line of an error message, shortened; some readers print pages."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+
+
+def load_student(checkpoint: Path, name: str | None = None) -> tuple[str, nn.Module]:
+    """Return (architecture, student) of a checkpoint, loaded strictly.
+
+    Args:
+        checkpoint: ``student.safetensors`` of a run, or any file of the student's
+            state dict, such as the founding notebook's ``.pth``.
+        name: key of ``whet.models.MODELS``; None finds the one that fits.
+
+    Raises:
+        InputError: no such architecture.
+        ModelError: the file is damaged, or fits none.
+    """
+    state = load_state(checkpoint)
+    if name is None:
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        fitting = [
+            n
+            for n in MODELS
+            if {k: tuple(v.shape) for k, v in build(n).state_dict().items()} == shapes
+        ]
+        if not fitting:
+            raise ModelError(
+                f"{checkpoint} fits none of {', '.join(MODELS)}; it must be a student's state dict"
+            )
+        name = fitting[0]
+    student = build(name)
+    load_strict(student, state, str(checkpoint))
+    return name, student.eval()

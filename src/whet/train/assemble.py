@@ -15,7 +15,7 @@ from torch import Tensor
 
 from whet.data.bank import Bank, CropBank, MixedBank, PairBank, PhotoBank
 from whet.data.degradations import DEGRADATIONS, degrade
-from whet.data.make import load_bank
+from whet.data.make import is_taught, load_bank
 from whet.data.resize import imresize
 from whet.data.sources import Pair, list_pairs
 from whet.distill.losses import LOSSES
@@ -70,11 +70,13 @@ class Material:
 def needs_teacher(recipe: Recipe, material: Material) -> bool:
     """Return whether a teacher has to run beside the student.
 
+    Where a bank holds a teacher's outputs they are what is learned from, and none runs.
+
     Raises:
         InputError: one has to, and the recipe names none.
     """
     wanted = [n for n, w in recipe.losses.items() if w and n in LOSSES and LOSSES[n].teacher]
-    if not wanted or material.banks:
+    if not wanted or any(is_taught(bank) for bank in material.banks):
         return False
     if not recipe.teacher:
         raise InputError(
