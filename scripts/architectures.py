@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from whet.data.make import load_bank
 from whet.data.sources import list_pairs
-from whet.distill.losses import deviation
+from whet.distill.losses import level
 from whet.models.cost import measure
 from whet.models.realtime import Realtime, RealtimeConfig, halo_px
 from whet.train.assemble import degraded_picture
 from whet.train.loop import learning_rate
+from whet.train.optimizers import OPTIMIZERS
 from whet.train.recipes import RECIPES
 from whet.train.validate import HeldOut, validate
 
@@ -66,7 +67,7 @@ class Candidate:
 CANDIDATES = {
     "nano": (
         Candidate("flat", "no U: everything at 1/4", RealtimeConfig((24,), (), 4, ())),
-        Candidate("flat wide", "no U, wider, shallower", RealtimeConfig((32,), (), 1, ())),
+        Candidate("flat wide", "no U, wider, shallower", RealtimeConfig((32,), (), 2, ())),
         Candidate("U", "as shipped", RealtimeConfig((24, 24), (1,), 1, (2,))),
         Candidate("U deep", "narrower, more blocks", RealtimeConfig((20, 28), (1,), 2, (3,))),
         Candidate("U low", "blocks moved to 1/8", RealtimeConfig((24, 24), (0,), 5, (1,))),
@@ -91,17 +92,19 @@ def train(candidate: Candidate, args: argparse.Namespace, bank: object) -> tuple
     torch.manual_seed(args.seed)
     student = candidate.network(candidate.config)
     average = candidate.network(candidate.config)
-    optimizer = torch.optim.Adam(student.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
+    optimizers = OPTIMIZERS[recipe.optimizer](list(student.parameters()), recipe.learning_rate)
     started = time.perf_counter()
     for step in range(args.steps):
         batch = bank.batch(args.seed, step, args.batch, args.crop)  # type: ignore[attr-defined]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step)
-        loss = deviation(student(batch.degraded), batch.sharp)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+        loss = level(student(batch.degraded), batch.sharp)
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), recipe.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         decay = min(0.995, (1 + step) / (10 + step))
         with torch.no_grad():
             for mine, value in zip(average.parameters(), student.parameters(), strict=True):
@@ -141,8 +144,8 @@ def main() -> None:
     parser.add_argument("--budget", choices=sorted(CANDIDATES), default="nano")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--crop", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--crop", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -191,7 +194,7 @@ def main() -> None:
     table = "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(
-        f"{args.steps} steps of {args.batch} crops of {args.crop} px, loss `deviation`, "
+        f"{args.steps} steps of {args.batch} crops of {args.crop} px, loss `level`, Muon, "
         f"rate {args.rate:g}, seed {args.seed}; gain over the degraded picture in dB PSNR on "
         f"{len(photos)} held-out photographs per suite; time relative to the fastest, "
         f"ONNX Runtime float32, {args.threads} threads.\n\n{table}\n"

@@ -12,10 +12,12 @@ by passing. The last lines say what each threshold would pass and lose.
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,7 +31,20 @@ from whet.runtime.gate import CLOSE, OPEN, sharpness
 Pixels = NDArray[np.uint8]
 SIDE = 448
 NOISES = {"clean": (8,), "defocus": (3, 8), "shake-srgb": (3, 8)}  # levels of 255
-SHARP = ("clean", "clean +noise 8")
+CRFS = (18, 28)
+SHARP = ("clean", "clean +noise 8", "clean, H.264 at CRF 18")
+
+
+def coded(sharp: Pixels, crf: int) -> Pixels:
+    """Return a picture as the first frame of a video shows it, its colours at half resolution."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        video = out.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
+        video.width, video.height, video.pix_fmt = SIDE, SIDE, "yuv420p"
+        out.mux(video.encode(av.VideoFrame.from_ndarray(sharp, "rgb24")))
+        out.mux(video.encode(None))
+    with av.open(io.BytesIO(file.getvalue())) as again:
+        return next(again.decode(video=0)).to_ndarray(format="rgb24")
 
 
 def spoiled(photos: list[Path]) -> Iterator[tuple[str, Pixels, Pixels]]:
@@ -40,6 +55,8 @@ def spoiled(photos: list[Path]) -> Iterator[tuple[str, Pixels, Pixels]]:
         sharp = np.ascontiguousarray(whole[top : top + SIDE, left : left + SIDE])
         tensor = torch.from_numpy(sharp).permute(2, 0, 1)[None].float() / 255
         rng = np.random.default_rng(seed)
+        for crf in CRFS:
+            yield f"clean, H.264 at CRF {crf}", sharp, coded(sharp, crf)
         for name in DEGRADATIONS:
             floats = degrade(name, tensor, [seed])[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255
             yield name, sharp, np.rint(floats).astype(np.uint8)
@@ -54,6 +71,14 @@ def real(folders: list[Path]) -> Iterator[tuple[str, Pixels, Pixels]]:
             sharp, blurred = read(path).pixels, read(folder / "blur" / path.name).pixels
             yield f"{folder.name} sharp", sharp, sharp
             yield f"{folder.name} blur", sharp, blurred
+
+
+def change(degraded: Pixels, restored: Pixels, sharp: Pixels) -> float:
+    return psnr(restored, sharp) - psnr(degraded, sharp)
+
+
+def decibels(gains: NDArray[np.float64]) -> str:
+    return f"{gains.mean():+.2f}" if len(gains) and not np.isnan(gains).any() else ""
 
 
 def main() -> None:
@@ -75,8 +100,7 @@ def main() -> None:
         between = time.process_time()
         restored = session.restore(degraded)
         seconds = [seconds[0] + between - began, seconds[1] + time.process_time() - between]
-        same = (degraded == sharp).all()
-        gain = float("nan") if same else psnr(restored, sharp) - psnr(degraded, sharp)
+        gain = np.nan if (degraded == sharp).all() else change(degraded, restored, sharp)
         found.setdefault(kind, []).append((measure, gain))
     print("| kind | pictures | measure p5, p50, p95 | pass at OPEN | gain dB | gain of those |")
     print("|---|---:|---|---:|---:|---:|")
@@ -84,10 +108,9 @@ def main() -> None:
         measures, gains = np.array(rows).T
         passed = measures >= OPEN
         low, middle, high = np.percentile(measures, (5, 50, 95))
-        lost = f"{gains[passed].mean():+.2f}" if passed.any() else ""
         print(
             f"| {kind} | {len(rows)} | {low:.3f}, {middle:.3f}, {high:.3f} | {passed.mean():.0%} "
-            f"| {gains.mean():+.2f} | {lost} |"
+            f"| {decibels(gains)} | {decibels(gains[passed])} |"
         )
     soft = np.array([r for k, rows in found.items() if "clean" not in k for r in rows])
     soft = soft[~np.isnan(soft[:, 1])]

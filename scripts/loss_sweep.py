@@ -31,6 +31,7 @@ SUITES = ("bicubic-x2", "bicubic-x3", "defocus", "shake-srgb", "call-1000k")
 BASE = {"deviation": 1.0}
 
 SWEEP: Mapping[str, Mapping[str, float]] = {
+    "level alone": {"level": 1.0},
     "deviation alone": BASE,
     "deviation alone, seed 1": BASE,
     "deviation alone, seed 2": BASE,
@@ -54,9 +55,10 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--student", default="nano")
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--optimizer", default="muon")
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--crop", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--crop", type=int, default=48)
     parser.add_argument("--photos", type=int, default=4, help="held-out photographs")
     parser.add_argument("--vgg", type=Path, help="VGG16 weights; the fetched ones by default")
     parser.add_argument("--threads", type=int, default=2)
@@ -71,6 +73,7 @@ def main() -> None:
         RECIPES[args.student],
         stages=(Stage(0.0, args.crop, args.batch),),
         steps=args.steps,
+        optimizer=args.optimizer,
         learning_rate=args.rate,
         warmup_steps=args.steps // 20,
         ema=0.995,
@@ -100,7 +103,7 @@ def main() -> None:
     args.out.write_text(
         f"{args.student}, {args.steps} steps of {args.batch} crops of {args.crop} px out of "
         f"{len(bank)}, {bank.taught_count} of them with the teacher's output; "
-        f"rate {args.rate:g}, seed 0 where none is named; "
+        f"{args.optimizer}, rate {args.rate:g}, seed 0 where none is named; "
         f"gain over the degraded picture on {len(photos[: args.photos])} held-out photographs "
         f"per suite.\n\n{table}\n"
     )

@@ -229,6 +229,7 @@ LOSSES: Mapping[str, Loss] = {
     "edge": Loss(lambda i: edge(i.restored, i.sharp)),
     "frequency": Loss(lambda i: frequency(i.restored, i.sharp)),
     "distillation": Loss(lambda i: distillation(i.restored, _teacher(i)), teacher=True),
+    "imitation": Loss(lambda i: deviation(i.restored, _teacher(i)), teacher=True),
     "trusted": Loss(lambda i: trusted(i.restored, _teacher(i), i.degraded, i.sharp), teacher=True),
     "perceptual": Loss(
         lambda i: perceptual(i.restored, _teacher(i), _vgg(i)), teacher=True, vgg=True
