@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from commandline import MakePicture, save, save_photos, soften
 from whet.errors import DataError, InputError
 from whet.evaluate.comparison import REPORT_FILES, compare, opened, taught
+from whet.evaluate.sheets import FOLDER
 from whet.models import TEACHERS
 from whet.runtime import open_session
 
@@ -50,7 +51,7 @@ def test_all_reports_are_written_with_identity_first(
         pairs=("pairs", pairs),
         limit=2,
     )
-    assert sorted(path.name for path in out.iterdir()) == sorted(REPORT_FILES)
+    assert sorted(path.name for path in out.iterdir()) == sorted((*REPORT_FILES, FOLDER))
     assert names(evaluation) == ["pairs", "bicubic-x2"]
     for suite in evaluation.suites:
         assert [row.restorer for row in suite.rows] == ["identity", "tiny", "unsharp", "cas"]

@@ -14,6 +14,7 @@ from whet.evaluate.report import write_report
 from whet.evaluate.results import Evaluation
 from whet.evaluate.score import Progress
 from whet.evaluate.score import evaluate as evaluate_suites
+from whet.evaluate.sheets import FOLDER
 from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite
 from whet.image import reason
 from whet.runtime import open_session
@@ -40,6 +41,8 @@ def compare(
 ) -> Evaluation:
     """Score models and baselines; leave report.json, report.md and report.html in ``out``.
 
+    The folder ``pictures`` beside them holds what report.md shows.
+
     Args:
         models: names of shipped models or paths of model files; the first leads.
         suites: keys of :data:`~whet.evaluate.suites.SUITES`; none means all of them,
@@ -56,7 +59,7 @@ def compare(
             cannot be written.
         DataError, ModelError: pictures or models are missing or broken.
     """
-    for name in REPORT_FILES:
+    for name in (*REPORT_FILES, FOLDER):
         if (out / name).exists() and not overwrite:
             raise InputError(f"{out / name} exists; add --overwrite, or name another folder")
     chosen: list[Suite] = [open_pairs(pairs[1], pairs[0], limit=limit)] if pairs else []

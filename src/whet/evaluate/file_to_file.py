@@ -66,7 +66,7 @@ def file_to_file(
 
 
 def _fps(session: Any, source: Path, target: Path) -> float:
-    done = restore_video(session, source, target, preset=_PRESET, overwrite=True)
+    done = restore_video(session, source, target, preset=_PRESET, gate=False, overwrite=True)
     return done.frames / done.seconds
 
 

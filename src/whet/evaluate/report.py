@@ -23,6 +23,7 @@ from whet.evaluate.results import (
     Row,
     SuiteResult,
 )
+from whet.evaluate.sheets import FOLDER, sheet_name, write_sheets
 from whet.evaluate.viewer import viewers
 from whet.image import replacing
 from whet.metrics import METRICS
@@ -57,7 +58,8 @@ def write_report(
 
     Args:
         evaluation: what was scored.
-        target: file to write, completely or not at all.
+        target: file to write, completely or not at all; Markdown has its pictures in the
+            folder ``pictures`` beside it.
         log: training log for the page's loss curves, see :func:`to_html`.
         title: heading of the page.
         intro: one paragraph of plain text below it.
@@ -71,6 +73,7 @@ def write_report(
         evaluation.write(target, overwrite=overwrite)
         return
     if suffix == ".md":
+        write_sheets(evaluation.suites, target.parent / FOLDER, overwrite=overwrite)
         text = to_markdown(evaluation)
     elif suffix in (".html", ".htm"):
         text = to_html(evaluation, log=log, title=title, intro=intro)
@@ -81,12 +84,17 @@ def write_report(
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """Return one table per suite, with a breakdown by group where there are groups."""
+    """Return one table per suite, with a breakdown by group where there are groups.
+
+    Suites with pictures refer to the sheets of :mod:`whet.evaluate.sheets` beside the text.
+    """
     lines = [_READING, ""]
     if whole := evaluation.together():
         lines += ["## together", "", _provenance(whole), "", *_markdown_table(whole)]
     for suite in evaluation.suites:
         lines += [f"## {suite.name}", "", _provenance(suite), "", *_markdown_table(suite)]
+        if suite.triplets:
+            lines += [f"![{suite.name}, 100%]({FOLDER}/{sheet_name(suite.name)})", ""]
         for name, group in suite.groups().items():
             lines += [f"### {suite.name}: {name}", "", _counts(group), ""]
             lines += _markdown_table(group)
