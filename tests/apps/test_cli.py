@@ -26,7 +26,8 @@ from whet.runtime.video import RestoredVideo
 STABLE = {
     "image": "inputs --output -o --model -m --strength --compare --quality --format --runtime "
     "--threads --max-pixels --overwrite --quiet -q --json",
-    "video": "source --output -o --model -m --strength --runtime --threads --overwrite --quiet",
+    "video": "source --output -o --model -m --strength --gate --no-gate --resume --runtime "
+    "--threads --overwrite --quiet --json",
     "bench": "--model -m --runtime --sizes --threads --rounds --seconds --frames --rivals "
     "--no-rivals --memory --no-memory --output -o --overwrite --quiet -q --json",
     "live": "--camera --to --model -m --strength --fps --split --loop --duration --size --log "

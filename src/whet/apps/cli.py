@@ -135,10 +135,17 @@ def video(
     codec: Annotated[str | None, typer.Option(help="h264, hevc, av1, ...")] = None,
     crf: Annotated[int | None, typer.Option(help="lower is better and larger")] = None,
     preset: Annotated[str | None, typer.Option(help="the encoder's speed")] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate/--no-gate", help="let frames pass that are sharp already")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="keep finished parts, and go on behind them")
+    ] = False,
     runtime: Runtime = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sharpen a video; sound, subtitles, chapters and frame times are kept."""
     from whet.runtime import open_session
@@ -154,14 +161,19 @@ def video(
             codec=codec,
             crf=crf,
             preset=preset,
+            gate=gate,
+            resume=resume,
             overwrite=overwrite,
             progress=lambda done, total: advance(done, total),
         )
     for sentence in restored.notes:
         note(sentence)
     if restored.interrupted:
-        note(f"interrupted: {restored.target} plays, and holds the first {restored.frames} frames")
-    if not quiet:
+        note(restored.how_it_ended)
+    if as_json:
+        out(json.dumps({**vars(restored), "target": str(restored.target)}))
+    elif not quiet:
+        note(restored.summary)
         out(str(restored.target))
     raise typer.Exit(130 if restored.interrupted else 0)
 

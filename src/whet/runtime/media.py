@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,11 +47,13 @@ class Frame:
         pixels: (H, W, 3) uint8, or uint16 for sources of more than 8 bits.
         pts: time of display in units of the stream's time base.
         duration: in the same units, 0 where unknown.
+        passed: it was sharp and is as it was.
     """
 
     pixels: Pixels
     pts: int
     duration: int
+    passed: bool = False
 
 
 Item: TypeAlias = "Frame | av.Packet[Any]"
@@ -85,8 +88,9 @@ class VideoSource:
             self._decoded = 0
             self._last_pts: int | None = None
             self._items = self._read()
-            self._waiting: list[Any] = []
-            self.first = self._first_frame()
+            waiting: list[Any] = []
+            self.first = self._first_frame(waiting)
+            self._remaining = chain(waiting, self._items)
         except BaseException:
             self.container.close()
             raise
@@ -117,9 +121,9 @@ class VideoSource:
             return int(self.container.duration * rate / av.time_base)
         return None
 
-    def _first_frame(self) -> Any:
+    def _first_frame(self, waiting: list[Any]) -> Any:
         for item in self._items:
-            self._waiting.append(item)
+            waiting.append(item)
             if not isinstance(item, av.Packet):
                 return item
         raise MediaError(f"{self.path}: no frame of the video can be decoded; the file is damaged")
@@ -151,15 +155,29 @@ class VideoSource:
 
         Iterating ends where the file breaks off; ``notes`` then says so.
         """
-        while self._waiting:
-            yield self._converted(self._waiting.pop(0))
-        for item in self._items:
+        for item in self._remaining:
             yield self._converted(item)
         promised = self.stream.frames or 0
         if self._decoded < promised:
             self.notes.append(
                 f"the file is incomplete: {self._decoded} of {promised} frames could be read"
             )
+
+    def skip(self, count: int) -> None:
+        """Leave out the next ``count`` frames, and the packets between them.
+
+        They are decoded all the same: a jump lands where the index says, which is not always
+        where the frame is, and times that are put right depend on those before.
+        """
+        if count < 1:
+            return
+        for item in self._remaining:
+            if not isinstance(item, av.Packet):
+                self._pts(item)
+                self._decoded += 1
+                count -= 1
+                if count == 0:
+                    return
 
     def _converted(self, item: Any) -> Item:
         if isinstance(item, av.Packet):

@@ -1,17 +1,13 @@
-"""A video through a session: decode, restore and encode at the same time.
+"""A video through a session, from file to file.
 
-Three threads pass frames along two short queues: one decodes, the caller's
-restores, one encodes. A slow stage holds the others back, so memory holds a
-dozen frames whatever the length. Nothing is written but the result.
+Nothing is written but the result; a run that may be interrupted and go on keeps
+its encoded parts beside it, see :mod:`whet.runtime.parts`.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +16,17 @@ import av.error
 
 from whet.errors import MediaError
 from whet.image import replacing
-from whet.runtime.media import Frame, Item, VideoSource, why
-from whet.runtime.video_sink import CONTAINERS, Container, VideoSink
+from whet.runtime.gate import Gate
+from whet.runtime.joining import join
+from whet.runtime.media import VideoSource, why
+from whet.runtime.parts import Encoding, PartsSink, fingerprint, parts_folder, remove_parts
+from whet.runtime.pipeline import Outcome, Sink, run
+from whet.runtime.video_sink import CONTAINERS, VideoSink
 
 if TYPE_CHECKING:
     from whet.runtime import Session
 
 __all__ = ["RestoredVideo", "default_target", "restore_video"]
-
-_QUEUED = 4  # frames between two stages
-_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,15 @@ class RestoredVideo:
     """What became of a video.
 
     Attributes:
-        target: the file that was written; ``NAME.partial.SUFFIX`` if interrupted.
-        frames: number of restored frames in it.
+        target: the file that was written; if interrupted, ``NAME.partial.SUFFIX``, or the
+            folder of the finished parts.
+        frames: number of frames in it.
         seconds: wall time.
         interrupted: Ctrl-C came; the file is playable and ends early.
         notes: what was wrong with the source or could not be kept, in sentences.
+        passed: how many of the frames were sharp and are as they were.
+        kept: how many of them an earlier run had finished.
+        resumable: finished parts are kept, and the same call goes on behind them.
     """
 
     target: Path
@@ -49,59 +50,33 @@ class RestoredVideo:
     seconds: float
     interrupted: bool
     notes: tuple[str, ...]
+    passed: int = 0
+    kept: int = 0
+    resumable: bool = False
+
+    @property
+    def summary(self) -> str:
+        """How many frames, how fast, and what did not have to be restored."""
+        fps = (self.frames - self.kept) / self.seconds if self.seconds else 0.0
+        words = f"{self.frames} frames in {self.seconds:.1f} s ({fps:.1f} fps)"
+        if self.kept:
+            words += f", {self.kept} finished earlier"
+        if self.passed:
+            words += f", {self.passed} passed as they were: sharp already"
+        return words
+
+    @property
+    def how_it_ended(self) -> str:
+        """What is left after Ctrl-C."""
+        if self.resumable:
+            return f"interrupted: {self.target} keeps {self.frames} frames; --resume goes on"
+        return f"interrupted: {self.target} plays, and holds the first {self.frames} frames"
 
 
 def default_target(source: Path) -> Path:
     """Return ``NAME-whet.SUFFIX`` beside the source; .mp4 where its container is only read."""
     suffix = source.suffix if source.suffix.lower() in CONTAINERS else ".mp4"
     return source.with_name(f"{source.stem}-whet{suffix}")
-
-
-class _Channel:
-    """A short queue between two threads that never blocks a stage for good."""
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[Item | None] = queue.Queue(_QUEUED)
-        self.stopped = threading.Event()
-        """Set when the reading side wants no more, or the writing side must not go on."""
-
-    def put(self, item: Item | None) -> bool:
-        """Hand over an item, None for the end; false if nobody wants it."""
-        while not self.stopped.is_set():
-            with suppress(queue.Full):
-                self._queue.put(item, timeout=_POLL_S)
-                return True
-        return False
-
-    def __iter__(self) -> Iterator[Item]:
-        while not self.stopped.is_set():
-            with suppress(queue.Empty):
-                item = self._queue.get(timeout=_POLL_S)
-                if item is None:
-                    return
-                yield item
-
-
-class _Stage(threading.Thread):
-    """A thread whose failure is kept for the thread that joins it."""
-
-    def __init__(self, name: str, work: Callable[[], None], outlet: _Channel) -> None:
-        super().__init__(name=name, daemon=True)
-        self._work, self._outlet = work, outlet
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except BaseException as failure:
-            self.failure = failure
-            self._outlet.stopped.set()
-
-    def finish(self) -> None:
-        """Wait for the end and raise what the thread raised."""
-        self.join()
-        if self.failure is not None:
-            raise self.failure
 
 
 def restore_video(
@@ -113,6 +88,8 @@ def restore_video(
     codec: str | None = None,
     crf: int | None = None,
     preset: str | None = None,
+    gate: bool = True,
+    resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> RestoredVideo:
@@ -124,18 +101,21 @@ def restore_video(
         target: where to write; None means :func:`default_target`. It appears
             when it is complete.
         strength: scales what restoration changes, 0 to 2.
-        codec: a key of ``media.CODECS`` or an encoder's name; None takes the
+        codec: a key of ``video_sink.CODECS`` or an encoder's name; None takes the
             container's usual one.
         crf: constant rate factor, lower is better and larger.
         preset: the encoder's speed setting.
-        overwrite: whether an existing file may be replaced.
+        gate: let frames pass that are sharp already; see :mod:`whet.runtime.gate`.
+        resume: keep finished parts beside the target until it is complete, and go on behind
+            those that an earlier call with the same arguments left.
+        overwrite: whether an existing file may be replaced, and kept parts be given up.
         progress: called after every frame with the number of restored frames
             and the number expected, None where the file does not say.
 
     Returns:
         A report. After Ctrl-C, the frames so far are finished as a playable
-        ``NAME.partial.SUFFIX`` beside the target, and the report says so; a
-        second Ctrl-C gives up and leaves nothing.
+        ``NAME.partial.SUFFIX`` beside the target, or with ``resume`` as the last part,
+        and the report says so; a second Ctrl-C gives them up, finished parts excepted.
 
     Raises:
         MediaError: the source cannot be read, or the target cannot be written.
@@ -151,99 +131,98 @@ def restore_video(
     if source.resolve() == target.resolve():
         raise MediaError(f"{source} cannot be written while it is read; choose another target")
     started = time.perf_counter()
-    partial = target.with_name(f"{target.stem}.partial{target.suffix}")
+    encoding = Encoding(container, codec or container.codec, crf, preset)
     reader = VideoSource(source)
+    job = _Job(session, reader, target, encoding, strength, gate, overwrite, progress)
     try:
-        with replacing(target, overwrite=overwrite, error=MediaError) as temporary:
-            sink = _sink(temporary, reader, container, codec, crf, preset)
-            frames, interrupted = _pipeline(session, reader, sink, strength, progress)
-            if interrupted:
-                temporary.replace(partial)
-                raise _InterruptedError
-    except _InterruptedError:
-        target = partial
+        made = job.in_parts() if resume else job.at_once()
     except av.error.FFmpegError as error:
         raise MediaError(f"{target} cannot be written: {why(error)}") from error
     finally:
         reader.close()
-    seconds = time.perf_counter() - started
-    notes = (*sink.notes, *reader.notes)
-    return RestoredVideo(target, frames, seconds, interrupted, notes)
+    return replace(made, seconds=time.perf_counter() - started)
 
 
 class _InterruptedError(Exception):
     """Leaves :func:`replacing` when the file has got its partial name instead."""
 
 
-def _sink(
-    path: Path,
-    reader: VideoSource,
-    container: Container,
-    codec: str | None,
-    crf: int | None,
-    preset: str | None,
-) -> VideoSink:
-    return VideoSink(path, reader, container, codec or container.codec, crf=crf, preset=preset)
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of :func:`restore_video`, checked and opened."""
 
+    session: Session
+    reader: VideoSource
+    target: Path
+    encoding: Encoding
+    strength: float
+    gate: bool
+    overwrite: bool
+    progress: Callable[[int, int | None], None] | None
 
-def _pipeline(
-    session: Session,
-    reader: VideoSource,
-    sink: VideoSink,
-    strength: float,
-    progress: Callable[[int, int | None], None] | None,
-) -> tuple[int, bool]:
-    """Run the three stages to the end; return the frames, and whether Ctrl-C came."""
-    decoded, restored = _Channel(), _Channel()
-    decode = _Stage("whet-decode", lambda: _feed(reader, decoded), decoded)
-    encode = _Stage("whet-encode", lambda: _drain(restored, sink), restored)
-
-    def finish() -> None:
-        decoded.stopped.set()
-        restored.put(None)
-        decode.finish()
-        encode.finish()
-
-    frames, interrupted = 0, False
-    decode.start()
-    encode.start()
-    try:
+    def at_once(self) -> RestoredVideo:
+        """Write the target as it is restored."""
+        target = self.target
+        partial = target.with_name(f"{target.stem}.partial{target.suffix}")
         try:
-            for item in decoded:
-                if isinstance(item, Frame) and strength:
-                    item = replace(item, pixels=session.restore(item.pixels, strength))
-                if not restored.put(item):
-                    break
-                if isinstance(item, Frame):
-                    frames += 1
-                    if progress:
-                        progress(frames, reader.frame_count)
-            finish()
-        except KeyboardInterrupt:
-            interrupted = True
-            if frames == 0:
-                raise
-            finish()
-    except BaseException:
-        for channel, stage in ((decoded, decode), (restored, encode)):
-            channel.stopped.set()
-            stage.join()
-        sink.abandon()
-        raise
-    return frames, interrupted
+            with replacing(target, overwrite=self.overwrite, error=MediaError) as temporary:
+                sink = self.encoding.sink(temporary, self.reader, VideoSink)
+                outcome = self._run(sink)
+                if outcome.interrupted:
+                    temporary.replace(partial)
+                    raise _InterruptedError
+        except _InterruptedError:
+            target = partial
+        return self._report(target, outcome, sink.notes)
 
+    def in_parts(self) -> RestoredVideo:
+        """Write what is missing of the parts, then the target from all of them."""
+        target, reader = self.target, self.reader
+        folder = parts_folder(target)
+        if target.exists() and not self.overwrite:
+            raise MediaError(f"{target} exists already; add --overwrite to replace it")
+        card = self.session.card
+        claim = fingerprint(reader.path, card, self.encoding, self.strength, self.gate)
+        try:
+            sink = PartsSink(folder, reader, self.encoding, claim, overwrite=self.overwrite)
+            kept, passed = sink.frames, sink.passed
+            reader.skip(kept)
+            outcome = self._run(sink, kept, bool(sink.parts) and sink.parts[-1].last_passed)
+        except (av.error.FFmpegError, OSError) as error:
+            raise MediaError(f"{folder} cannot be written: {why(error)}") from error
+        outcome = replace(outcome, frames=kept + outcome.frames, passed=passed + outcome.passed)
+        if outcome.interrupted:
+            return self._report(folder, outcome, sink.notes, kept, resumable=True)
+        with replacing(target, overwrite=self.overwrite, error=MediaError) as temporary:
+            notes = join(temporary, reader, self.encoding, sink.parts)
+        remove_parts(folder)
+        return self._report(target, outcome, [*sink.notes, *notes], kept)
 
-def _feed(reader: Iterable[Item], decoded: _Channel) -> None:
-    """Decode until the end, or until nobody wants more."""
-    for item in reader:
-        if not decoded.put(item):
-            return
-    decoded.put(None)
+    def _run(self, sink: Sink, kept: int = 0, passing: bool = False) -> Outcome:
+        def tell(frames: int) -> None:
+            if self.progress:
+                self.progress(kept + frames, self.reader.frame_count)
 
+        gate = Gate(passing) if self.gate else None
+        return run(
+            self.session, self.reader, sink, strength=self.strength, gate=gate, progress=tell
+        )
 
-def _drain(restored: _Channel, sink: VideoSink) -> None:
-    """Encode until the end and finish the file; leave it open if the run was given up."""
-    for item in restored:
-        sink.write(item)
-    if not restored.stopped.is_set():
-        sink.close()
+    def _report(
+        self,
+        target: Path,
+        outcome: Outcome,
+        notes: Sequence[str],
+        kept: int = 0,
+        resumable: bool = False,
+    ) -> RestoredVideo:
+        return RestoredVideo(
+            target=target,
+            frames=outcome.frames,
+            passed=outcome.passed,
+            kept=kept,
+            seconds=0.0,
+            interrupted=outcome.interrupted,
+            resumable=resumable,
+            notes=(*notes, *self.reader.notes),
+        )

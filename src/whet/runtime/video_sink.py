@@ -81,6 +81,7 @@ class VideoSink:
         codec: a key of :data:`CODECS` or an encoder's name.
         crf: constant rate factor; None takes the codec's default.
         preset: the encoder's preset; None takes the codec's default.
+        alone: leave out everything but the video.
 
     Attributes:
         notes: what could not be carried over, in sentences.
@@ -99,6 +100,7 @@ class VideoSink:
         *,
         crf: int | None = None,
         preset: str | None = None,
+        alone: bool = False,
     ) -> None:
         self.notes: list[str] = []
         self._source = source
@@ -108,10 +110,12 @@ class VideoSink:
         self._opened = False
         try:
             self._video = self._add_video(encoder, crf, preset)
-            self._copies = {s.index: copy for s in source.copied if (copy := self._add_copy(s))}
-            self.output.metadata.update(_kept_metadata(source.container.metadata))
-            if chapters := source.container.chapters():
-                self.output.set_chapters(chapters)
+            others = [] if alone else source.copied
+            self._copies = {s.index: copy for s in others if (copy := self._add_copy(s))}
+            if not alone:
+                self.output.metadata.update(_kept_metadata(source.container.metadata))
+                if chapters := source.container.chapters():
+                    self.output.set_chapters(chapters)
             self.output.start_encoding()
             self._opened = True
         except (av.error.FFmpegError, ValueError) as error:
@@ -206,15 +210,22 @@ class VideoSink:
         if isinstance(item, Frame):
             self._durations[item.pts] = item.duration
             self._mux(self._video.encode(self._encodable(item)))
-        elif (copy := self._copies.get(item.stream_index)) is not None:
-            item.stream = copy
-            self.output.mux_one(item)
+        else:
+            self._copy(item)
+
+    def _copy(self, packet: Any) -> None:
+        if (copy := self._copies.get(packet.stream_index)) is not None:
+            packet.stream = copy
+            self.output.mux_one(packet)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         """Write encoded packets with their frames' durations, which encoders do not pass on."""
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, 0)
-            self.output.mux_one(packet)
+            self._put(packet)
+
+    def _put(self, packet: Any) -> None:
+        self.output.mux_one(packet)
 
     def _encodable(self, frame: Frame) -> Any:
         source = self._source

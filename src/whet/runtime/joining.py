@@ -1,0 +1,112 @@
+"""The output of a run in parts: their packets and the source's other streams, copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from whet.errors import MediaError
+from whet.runtime.media import VideoSource
+from whet.runtime.parts import Encoding, Part
+from whet.runtime.video_sink import VideoSink
+
+__all__ = ["join"]
+
+_AGAIN = "delete it, and the same command restores it again"
+
+
+class _JoinedSink(VideoSink):
+    """The output, as if it were encoded: its encoder writes the header and gets no frame."""
+
+    @property
+    def header(self) -> bytes | None:
+        data: bytes | None = self._video.codec_context.extradata
+        return data
+
+    def put_encoded(self, packet: Any, pts: int, dts: int, duration: int) -> None:
+        packet.pts, packet.dts, packet.duration = pts, dts, duration
+        packet.time_base = self._source.stream.time_base
+        packet.stream = self._video
+        self.output.mux_one(packet)
+
+    def close(self) -> None:
+        self.output.close()
+
+
+def join(
+    path: Path, source: VideoSource, encoding: Encoding, parts: Sequence[Part]
+) -> tuple[str, ...]:
+    """Write the whole video from its parts and the source's other streams; return notes.
+
+    Raises:
+        MediaError: a part is damaged.
+        av.error.FFmpegError: the disk is full or gone.
+    """
+    sink = encoding.sink(path, source, _JoinedSink)
+    try:
+        times = [time for part in parts for time in part.times]
+        decode_times = _decode_times([pts for pts, _ in times])
+        timed = zip(_packets(parts, sink.header), times, decode_times, strict=True)
+        with av.open(str(source.path), metadata_errors="replace") as again:
+            for other in _walk(again, source.stream.index):
+                if other is None:
+                    for packet, (pts, duration), dts in timed:
+                        sink.put_encoded(packet, pts, dts, duration)
+                        break
+                else:
+                    sink.write(other)
+        for packet, (pts, duration), dts in timed:
+            sink.put_encoded(packet, pts, dts, duration)
+        sink.close()
+    except BaseException:
+        sink.abandon()
+        raise
+    return tuple(sink.notes)
+
+
+def _walk(container: Any, video: int) -> Iterator[Any]:
+    """Yield the packets of a source in order, None for one of the video; stop where it breaks."""
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:  # the source's own notes say so
+            return
+        if packet is None:
+            return
+        if packet.size and (packet.dts is not None or packet.pts is not None):
+            yield None if packet.stream.index == video else packet
+
+
+def _packets(parts: Sequence[Part], header: bytes | None) -> Iterator[Any]:
+    """Yield the video packets of all parts."""
+    for part in parts:
+        left = len(part.times)
+        with av.open(str(part.file)) as container:
+            made = container.streams.video[0].codec_context.extradata
+            if header and made != header:  # a container without a header takes what is in packets
+                raise MediaError(f"{part.file} was encoded by another encoder; {_AGAIN}")
+            for packet in container.demux(video=0):
+                if packet.size and left:
+                    left -= 1
+                    yield packet
+        if left:
+            raise MediaError(f"{part.file} is damaged; {_AGAIN}")
+
+
+def _decode_times(shown: Sequence[int]) -> list[int]:
+    """Return decoding times for display times in coded order: rising, and none later than shown.
+
+    Each part's encoder counted its own from where it began, which need not fit together.
+    """
+    ordered = sorted(shown)
+    rank = {pts: index for index, pts in enumerate(ordered)}
+    delay = max(index - rank[pts] for index, pts in enumerate(shown))
+    step = max(1, (ordered[-1] - ordered[0]) // max(1, len(ordered) - 1))
+    early = [ordered[0] - step * (delay - index) for index in range(delay)]
+    return list(chain(early, ordered))[: len(shown)]
