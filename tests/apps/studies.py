@@ -23,16 +23,30 @@ def blurred(pixels: Pixels, radius: float) -> Pixels:
 
 
 def build_study(
-    folder: Path, picture: Callable[..., Pixels], *, scenes: int = 3, **settings: Any
+    folder: Path,
+    picture: Callable[..., Pixels],
+    *,
+    scenes: int = 3,
+    size: tuple[int, int] = (90, 120),
+    **settings: Any,
 ) -> Plan:
-    """Build a study of two methods, of which one is plainly better."""
+    """Build a study of two methods, of which one is plainly better.
+
+    Args:
+        folder: new; folders above it are created.
+        picture: the fixture of that name.
+        scenes: how many, one of which is for practice.
+        size: height and width of the pictures.
+        settings: of :class:`whet.study.build.Settings`.
+    """
 
     def stimuli() -> Any:
         for i in range(scenes):
-            sharp = picture(90, 120, seed=i)
+            sharp = picture(*size, seed=i)
             versions = {name: blurred(sharp, radius) for name, radius in BLUR_PX.items()}
             degraded, original = versions.pop("degraded"), versions.pop("sharp")
             yield Stimulus(f"landscape{i}", degraded, original, versions)
 
+    folder.parent.mkdir(parents=True, exist_ok=True)
     few = {"practice": 2, "repeats": 1, "gold": 2, "break_every": 6}
     return build(stimuli(), folder, Settings(title="Which is nicer?", **{**few, **settings}))

@@ -8,6 +8,7 @@ import { call, keepToken, token } from "./study-api.js";
 const $ = (id) => document.getElementById(id);
 // After a new picture has appeared: the second click of a double click must not rate it.
 const SETTLE_MS = 500;
+const [DELETE, SURE] = ["Delete all my answers", "Really delete all of them"];
 const NAMES = {
   candidate: "the picture to rate",
   degraded: "before",
@@ -34,7 +35,8 @@ const fail = (error) => say(error.message, true);
 function show(name, heading) {
   view = name;
   for (const id of ["welcome", "trial", "interlude", "narrow", "end"]) $(id).hidden = id !== name;
-  $("pause").hidden = name === "welcome" || name === "end";
+  $("pause").hidden = name === "welcome" || !token();
+  $("pause").textContent = name === "end" ? "My answers" : "Pause";
   $(heading).focus({ preventScroll: name === "trial" });
 }
 
@@ -181,6 +183,10 @@ function end(title, text) {
 }
 
 async function withdraw() {
+  if ($("withdraw").textContent !== SURE) {
+    $("withdraw").textContent = SURE;
+    return;
+  }
   try {
     await call("/answers", { method: "DELETE", onWait });
     $("rest").close();
@@ -229,8 +235,10 @@ $("continue").addEventListener("click", () => {
 });
 $("pause").addEventListener("click", () => {
   $("link").value = location.href;
+  $("withdraw").textContent = DELETE;
   $("rest").showModal();
 });
+$("rest").addEventListener("close", () => (shownAt = performance.now()));
 $("link").addEventListener("focus", () => $("link").select());
 $("withdraw").addEventListener("click", withdraw);
 addEventListener("keydown", pressed, { capture: true });
