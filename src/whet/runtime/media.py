@@ -29,10 +29,13 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from whet.errors import MediaError
 from whet.image import Pixels, reason
 
-__all__ = ["TO_RGB", "Frame", "Item", "VideoSource", "colours", "matrix_for", "why"]
+__all__ = ["MAX_FRAME_PX", "TO_RGB", "Frame", "Item", "VideoSource", "colours", "matrix_for", "why"]
 
 TO_RGB = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
 """How swscale is to convert; see the module's second paragraph."""
+
+MAX_FRAME_PX = 2**26
+"""Largest frame that is decoded, 67 megapixels: twice 8K. A dozen of them are in memory."""
 
 _BT709, _BT601 = 1, 5  # as swscale numbers matrices
 # AVColorSpace -> swscale's number; both kinds of BT.601 have one matrix.
@@ -108,6 +111,14 @@ class VideoSource:
                     "instance to H.264"
                 )
             stream.thread_type = "AUTO"
+            width, height = stream.codec_context.width, stream.codec_context.height
+            if width * height > MAX_FRAME_PX:
+                raise MediaError(
+                    f"{self.path}: frames of {width} x {height} are more than the "
+                    f"{MAX_FRAME_PX / 1e6:.0f} megapixels that whet takes; scale the video first"
+                )
+            # A container may say less than its frames turn out to hold.
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PX)}
             return stream
         raise MediaError(f"{self.path} holds no video stream; name a video file")
 
@@ -126,7 +137,10 @@ class VideoSource:
             waiting.append(item)
             if not isinstance(item, av.Packet):
                 return item
-        raise MediaError(f"{self.path}: no frame of the video can be decoded; the file is damaged")
+        raise MediaError(
+            f"{self.path}: no frame of the video can be decoded: it is damaged, or larger than "
+            "FFmpeg takes; get a complete copy, or scale it first"
+        )
 
     def _read(self) -> Iterator[Any]:
         """Yield decoded frames and foreign packets; stop where the file breaks off."""

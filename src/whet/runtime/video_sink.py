@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ __all__ = ["CODECS", "CONTAINERS", "Codec", "Container", "VideoSink"]
 
 # Exact rounding changes nothing measurable in this direction and takes twice the time.
 _TO_YUV = Interpolation.BICUBIC
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _UNSPECIFIED = 2  # AVCOL_PRI_UNSPECIFIED, AVCOL_TRC_UNSPECIFIED, AVCOL_SPC_UNSPECIFIED
 
 
@@ -89,6 +91,7 @@ class VideoSink:
     Raises:
         MediaError: the encoder does not exist or refuses its options, or the
             container cannot hold a stream.
+        av.error.FFmpegError: the disk is full or takes nothing.
     """
 
     def __init__(
@@ -119,6 +122,8 @@ class VideoSink:
             self.output.start_encoding()
             self._opened = True
         except (av.error.FFmpegError, ValueError) as error:
+            if getattr(error, "errno", None) in _DISK:
+                raise
             raise MediaError(
                 f"{codec} cannot be encoded like this ({error}); check codec, CRF and preset"
             ) from error

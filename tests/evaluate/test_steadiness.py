@@ -1,0 +1,86 @@
+"""Flicker on a static scene: what is measured, and what the shipped models add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from commandline import save_photos
+from whet.artifact import shipped
+from whet.evaluate.steadiness import (
+    SETTLING,
+    Flicker,
+    coded_still,
+    flicker,
+    main,
+    temporal_change,
+)
+
+Pixels = NDArray[np.uint8]
+Make = Callable[..., Pixels]
+FRAMES = SETTLING + 14
+
+
+def grown(frame: Pixels, factor: float) -> NDArray[np.float32]:
+    return (frame.astype(np.float32) - 128) * np.float32(factor) + 128
+
+
+def test_change_is_counted_between_neighbours_only() -> None:
+    frames = [np.full((2, 2, 3), value, np.uint8) for value in (10, 13, 9)]
+    assert temporal_change(frames) == pytest.approx((3.5, np.sqrt(12.5)))
+    assert temporal_change(frames[:1] * 5) == (0, 0)
+
+
+def test_a_scene_without_noise_stands_still(picture: Make) -> None:
+    frames = list(coded_still(picture(64, 96), 400, FRAMES, noise=0))
+    assert len(frames) == FRAMES - SETTLING
+    assert temporal_change(frames)[0] < 0.2
+    noisy = list(coded_still(picture(64, 96), 400, FRAMES, noise=6))
+    assert temporal_change(noisy)[0] > 2 * temporal_change(frames)[0]
+
+
+@pytest.mark.parametrize("factor", [0.5, 1, 1.5])
+def test_the_ratio_says_how_much_change_is_added(factor: float, picture: Make) -> None:
+    found = flicker(lambda frame: grown(frame, factor), [picture(64, 96)], 400, FRAMES)
+    assert found.ratio == pytest.approx(factor, rel=1e-3)
+    assert found.ratio_rms == pytest.approx(factor, rel=1e-3)
+
+
+def test_scenes_are_averaged(picture: Make) -> None:
+    one, two = (flicker(lambda f: f, [picture(64, 96, s)], 400, FRAMES) for s in (0, 1))
+    both = flicker(lambda f: f, [picture(64, 96, 0), picture(64, 96, 1)], 400, FRAMES)
+    assert both.ratio == 1
+    assert both.degraded == pytest.approx((one.degraded + two.degraded) / 2, rel=0.2)
+    assert Flicker(2, 3, 4, 5).ratio_rms == 1.25
+
+
+def test_the_command_prints_a_row_per_rate_and_judges(
+    tmp_path: object, picture: Make, tiny_artifact: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pathlib import Path
+
+    folder = save_photos(Path(str(tmp_path)), picture, ["a"], side=640)
+    words = [str(folder), "-m", str(tiny_artifact), "--frames", str(SETTLING + 2), "--count", "1"]
+    code = main([*words, "--threads", "1"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| tiny")]
+    assert [row.split("|")[2].strip() for row in rows] == ["150", "400", "1000"]
+    assert code == int(any(float(row.split("|")[5]) > 1.05 for row in rows))
+
+
+SHIPPED = sorted({name.removesuffix("-int8") for name in shipped()})
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("kilobits", [40, 120])  # of a frame 1/12 as large as a call's
+def test_shipped_models_keep_the_energy_of_change(name: str, kilobits: int, picture: Make) -> None:
+    """Root mean square, which holds on photographs too; the mean absolute change does not."""
+    from whet.evaluate.steadiness import MOST
+    from whet.runtime import open_session
+
+    session = open_session(name, threads=1, precision="float32")
+    found = flicker(session.restore, [picture(96, 160, seed) for seed in (0, 1)], kilobits, FRAMES)
+    assert found.degraded > 0.05, "nothing changes: nothing is tested"
+    assert found.ratio_rms <= MOST
