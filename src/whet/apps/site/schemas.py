@@ -82,10 +82,17 @@ def body(*files: str, raw: bool) -> dict[str, Any]:
     """
     binary = {"type": "string", "format": "binary"}
     properties: dict[str, Any] = dict.fromkeys(files, binary)
-    options = Options.model_json_schema()["properties"]
+    options = {k: _in_form(v) for k, v in Options.model_json_schema()["properties"].items()}
     form = {"type": "object", "required": list(files), "properties": {**properties, **options}}
     content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
     if raw:
         for media_type in (*MEDIA_TYPES.values(), "application/octet-stream"):
             content[media_type] = {"schema": binary}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _in_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return an option without null: a form can leave a field out, but only say "null"."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    return {**kinds[0], **rest} if kinds else schema
