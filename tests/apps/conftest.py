@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,6 +42,46 @@ def serving() -> Iterator[Callable[..., str]]:
     for server, thread in running:
         server.should_exit = True
         thread.join(20)
+
+
+class Command:
+    """``whet serve`` as a process of its own, which can be killed and started again.
+
+    Attributes:
+        home: its address, the same after each start.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.home = f"http://127.0.0.1:{self._port}/"
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, *options: object) -> subprocess.Popen[bytes]:
+        """Start, wait until it answers, and return the process."""
+        code = "from whet.apps.cli import main; main()"
+        line = (sys.executable, "-c", code, "serve", "--quiet", "--port", self._port, *options)
+        process = subprocess.Popen([str(word) for word in line])
+        self.running.append(process)
+        deadline = time.monotonic() + WAIT_MS / 1000
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.home}healthz", timeout=5).close()
+                return process
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
+    started = Command()
+    yield started
+    for process in started.running:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,41 +205,11 @@ def test_three_participants_at_once_and_every_acknowledged_answer_is_there_once(
 # A server that dies
 
 
-@pytest.fixture
-def command(folder: Path, plans: dict[str, Plan]) -> Iterator[Callable[[], Any]]:
-    """A function () -> process of ``whet serve`` with .home, always on one port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        code = "from whet.apps.cli import main; main()"
-        line = ("-c", code, "serve", "--quiet", "--port", str(port), "--study")
-        running.append(subprocess.Popen([sys.executable, *line, str(folder / "acr")]))
-        deadline = time.monotonic() + WAIT_MS / 1000
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5)
-                break
-            except OSError:
-                assert running[-1].poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        return running[-1]
-
-    start.home = f"http://127.0.0.1:{port}/"  # type: ignore[attr-defined]
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
-
-
 def test_a_killed_server_loses_and_doubles_no_answer(
     command: Any, plans: dict[str, Plan], folder: Path, visit: Visit
 ) -> None:
     plan = plans["acr"]
-    server = command()
+    server = command("--study", folder / "acr")
     address = f"{command.home}study/{plan.id}"
     reloads, waits = Browser(visit, address, 0), Browser(visit, address, 3)
     for value in (2, 3):
@@ -259,7 +224,7 @@ def test_a_killed_server_loses_and_doubles_no_answer(
     waits.answer(5)  # nobody is there
     expect(waits.page.locator("#status")).to_contain_text("Trying again", **SOON)
     assert len(waits.acknowledged) == 2
-    command()
+    command("--study", folder / "acr")
     reloads.page.reload()
     reloads.place = ""  # the trial on show may be the one from before
     assert waits.come()  # its answer was sent again, without a reload

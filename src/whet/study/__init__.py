@@ -15,11 +15,11 @@ order in which they are used::
     report.py      Result -> JSON, Markdown, CSV, plots
     simulate.py    raters whose truth is known, to test the rest
 
-What a web server does with it::
+What a web server does with it (:mod:`whet.apps.site.study` is one)::
 
     store = Store.open(folder)                  # or a postgresql:// URL
     store.register(read_plan(folder))           # again on every start; idempotent
-    token = store.join(study_id)                # the resumable link is /study/<token>
+    token = store.join(study_id)                # the resumable link is /study/<id>#<token>
     store.begin(token, consented=True, display_ok=True)
     while (trial := store.next_trial(token)) is not None:
         page = trial.view(plan)                 # all that may leave the server

@@ -53,6 +53,9 @@ _BODY_BYTES, _BODY_S = 1024, 20.0
 _JOIN_BURST, _JOINS_PER_S = 60, 1.0
 """A class may join at once; a script that joins for ever wastes a number per second."""
 
+_READING = documented(404, 409, 421, 422, 503)
+_WRITING = documented(403, 408, 413) | _READING
+
 
 class Choice(BaseModel):
     """One button."""
@@ -151,7 +154,7 @@ def _about(studies: Mapping[str, OpenStudy]) -> APIRouter:
     def listed() -> list[StudyCard]:
         return [StudyCard(**_facts(study)) for study in studies.values()]
 
-    @routes.get("/api/study/{study}", summary="What a study asks for", responses=documented(404))
+    @routes.get("/api/study/{study}", summary="What a study asks for", responses=_READING)
     def about(study: Id) -> Study:
         found = _found(studies, study)
         plan = found.plan
@@ -177,7 +180,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
         "/join",
         summary="Take part",
         status_code=201,
-        responses=documented(403, 404, 408, 409, 413, 422, 429, 503),
+        responses=documented(429) | _WRITING,
         openapi_extra=_body(Joining),
     )
     async def join(study: Id, request: Request) -> Link:
@@ -195,7 +198,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
 
         return Link(token=await run_in_threadpool(admit))
 
-    @routes.get("/turn", summary="The next trial", responses=documented(404, 409, 503))
+    @routes.get("/turn", summary="The next trial", responses=_READING)
     def turn(study: Id, token: Token = "") -> Turn:
         return _turn(_of(studies, study, token), token)
 
@@ -203,7 +206,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
         "/trials/{trial}/{slot}",
         summary="A picture of a trial",
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}}, **documented(404, 409, 422, 503)},
+        responses={200: {"content": {"image/png": {}}}, **_READING},
     )
     def picture(study: Id, trial: Id, slot: Id, token: Token = "") -> Response:
         found = _of(studies, study, token)
@@ -218,7 +221,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
     @routes.post(
         "/trials/{trial}",
         summary="Answer a trial; it is in the database when this answers",
-        responses=documented(403, 404, 408, 409, 413, 422, 503),
+        responses=_WRITING,
         openapi_extra=_body(Answer),
     )
     async def rate(study: Id, trial: Id, request: Request, token: Token = "") -> Receipt:
@@ -235,7 +238,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
         "/answers",
         summary="Withdraw: delete all answers",
         status_code=204,
-        responses=documented(403, 404, 503),
+        responses=documented(403) | _READING,
     )
     def withdraw(study: Id, token: Token = "") -> None:
         _of(studies, study, token).store.withdraw(token)
