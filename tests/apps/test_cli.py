@@ -29,7 +29,7 @@ STABLE = {
     "video": "source --output -o --model -m --strength --gate --no-gate --resume --runtime "
     "--threads --overwrite --quiet --json",
     "bench": "--model -m --runtime --sizes --threads --rounds --seconds --frames --rivals "
-    "--no-rivals --memory --no-memory --output -o --overwrite --quiet -q --json",
+    "--no-rivals --memory --no-memory --peak --no-peak --output -o --overwrite --quiet -q --json",
     "live": "--camera --to --model -m --strength --fps --split --loop --duration --size --log "
     "--crf --preset --runtime --threads --overwrite --quiet -q --json",
     "models": "name --runtimes --json",

@@ -21,11 +21,14 @@ from whet.evaluate.contestants import (
     FOUNDING,
     RIVALS,
     Contestant,
+    Opened,
     models_of,
     open_contestant,
     rivals_here,
 )
+from whet.evaluate.energy import Meter
 from whet.evaluate.file_to_file import file_to_file
+from whet.evaluate.peak import Gemm, gemms_here, open_gemm, peaks
 from whet.evaluate.probe import probe
 
 
@@ -184,17 +187,114 @@ def test_tables_stand_apart_by_size_and_threads_and_put_the_fastest_first() -> N
     assert "x founding |" not in text.split("## ", 1)[1]  # nothing to compare with: no column
 
 
+# Peaks
+
+
+@pytest.mark.parametrize("gemm", gemms_here((1,), side=64) + gemms_here((None,), side=64)[:1])
+def test_matrix_products_are_what_they_say(gemm: Gemm) -> None:
+    rng = np.random.default_rng(0)  # as the measurement draws them
+    product = open_gemm(gemm)()
+    assert product.shape == (64, 64)
+    assert gemm.operations == 2 * 64 * 64 * 64
+    if gemm.precision == "float32":
+        left, right = (rng.random((64, 64), np.float32) for _ in range(2))
+        np.testing.assert_allclose(product, left.astype(float) @ right, rtol=1e-4)
+    else:
+        left = rng.integers(0, 256, (64, 64), np.uint8).astype(float)
+        right = rng.integers(-63, 64, (64, 64), np.int8).astype(float)
+        expected = (left @ right / 128**2 + 128).clip(0, 255)
+        np.testing.assert_allclose(product, expected, atol=1.01)
+
+
+def test_the_best_product_of_a_precision_and_threads_is_the_peak() -> None:
+    gemms = [Gemm("numpy", "float32", None, 100), Gemm("openvino", "float32", None, 100),
+             Gemm("openvino", "int8", None, 100), Gemm("openvino", "int8", 1, 100)]  # fmt: skip
+    timed = [Timing((ms, 9.0), (2 * ms,) * 3) for ms in (4.0, 2.0, 1.0, 8.0)]
+    found = peaks(gemms, dict(zip([g.label for g in gemms], timed, strict=True)))
+    assert [row["gops"] for row in found.rows] == pytest.approx([0.5, 1.0, 2.0, 0.25])
+    assert found.gops == pytest.approx(
+        {("float32", None): 1.0, ("int8", None): 2.0, ("int8", 1): 0.25}
+    )
+    network = {"precision": "int8", "threads": 1, "gops": 0.1, "latency_p50_ms": 3.0}
+    shares = found.shares({**network, "cpu_p50_ms": 1.5})
+    assert shares == pytest.approx({"of_peak": 0.1 / 0.25, "of_peak_cpu": 0.2 / 0.125})
+    nothing = {"of_peak": None, "of_peak_cpu": None}
+    assert found.shares({**network, "gops": None, "cpu_p50_ms": 1.5}) == nothing
+    assert found.shares({**network, "precision": "float", "cpu_p50_ms": 1.5}) == nothing
+
+
+# Energy
+
+
+def counters(folder: Path, *states_uj: int) -> Path:
+    for index, state in enumerate(states_uj):
+        package = folder / f"intel-rapl:{index}"
+        package.mkdir(exist_ok=True)
+        (package / "energy_uj").write_text(f"{state}\n")
+        (package / "max_energy_range_uj").write_text("999999\n")
+        (folder / f"intel-rapl:{index}:0").mkdir(exist_ok=True)  # a part, counted already
+    return folder
+
+
+def test_energy_is_summed_over_processors_and_survives_a_wrap(tmp_path: Path) -> None:
+    meter = Meter.find(counters(tmp_path, 5_000, 990_000))
+    before = meter.read_uj()
+    counters(tmp_path, 7_500, 10_000)
+    assert before == (5_000, 990_000)
+    assert meter.spent_mj(before, meter.read_uj()) == pytest.approx(2.5 + 20.0)
+    assert "other work included" in meter.note
+
+
+def test_energy_that_cannot_be_read_is_said_and_left_out(tmp_path: Path) -> None:
+    meter = Meter.find(tmp_path)
+    assert meter.note == "not readable: this system shows no RAPL counters"
+    assert meter.spent_mj(meter.read_uj(), meter.read_uj()) is None
+    assert "energy_p50_mj" not in Timing((1.0,), (1.0,)).summary()
+    (tmp_path / "intel-rapl:0").mkdir()
+    assert Meter.find(tmp_path).note.startswith("not readable")
+
+
+def test_turns_are_charged_with_the_energy_they_took(tmp_path: Path) -> None:
+    meter = Meter.find(counters(tmp_path, 0))
+    state = [0]
+
+    def work() -> None:
+        state[0] += 3_000
+        counters(tmp_path, state[0])
+
+    timing = take_turns({"a": work, "b": lambda: None}, 4, 1e9, meter=meter)
+    assert timing["a"].energy_mj == (3.0,) * 4
+    assert timing["b"].energy_mj == (0.0,) * 4
+    assert timing["a"].summary()["energy_p50_mj"] == 3.0
+
+
 # Contestants
 
 
-@pytest.mark.parametrize("name", RIVALS)
-def test_rivals_sharpen_a_soft_edge(name: str) -> None:
+def rival(name: str) -> Opened:
     if name not in {contestant.name for contestant in rivals_here()}:
-        pytest.skip(f"{RIVALS[name].package} is not installed")
+        pytest.skip(f"{RIVALS[name].packages} are not all installed")
+    return RIVALS[name].open(1)
+
+
+def test_the_net_that_doubles_gives_back_the_whole_picture(picture: Any) -> None:
+    opened = rival("realesr-compact-x2")
+    whole = picture(64, 96)
+    half = opened.prepare(whole)
+    assert half.shape == (32, 48, 3)
+    restored = opened.restore(half)
+    assert (restored.shape, restored.dtype) == (whole.shape, np.uint8)
+    doubled = np.kron(half, np.ones((2, 2, 1)))
+    assert np.abs(restored - doubled).mean() < 0.5 * np.abs(doubled - doubled.mean()).mean()
+    assert not np.array_equal(restored, doubled)
+
+
+@pytest.mark.parametrize("name", [name for name in RIVALS if name != "realesr-compact-x2"])
+def test_filters_sharpen_a_soft_edge(name: str) -> None:
+    opened = rival(name)
     soft = np.repeat(np.linspace(60, 190, 32), 2).astype(np.uint8)
     soft[:24], soft[40:] = 60, 190
     picture = np.broadcast_to(soft[None, :, None], (48, 64, 3)).copy()
-    opened = RIVALS[name].open(1)
     restored = opened.restore(opened.prepare(picture))
     if not isinstance(restored, np.ndarray):
         plane = restored.planes[0]
@@ -281,6 +381,11 @@ def test_opened_models_restore(tiny_artifact: Path) -> None:
 # The command
 
 
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whet.evaluate.peak.SIDE", 64)
+
+
 @pytest.fixture
 def founding(monkeypatch: pytest.MonkeyPatch, tiny_artifact: Path) -> None:
     """A founding student of 10,000 weights: the real one takes seconds."""
@@ -307,7 +412,7 @@ def test_bench_writes_json_and_markdown_with_every_contestant(
     made = json.loads((tmp_path / "b" / "bench.json").read_text())
     by_name = {row["name"]: row for row in made["rows"]}
     expected = {"tiny", FOUNDING, "ffmpeg-unsharp", "ffmpeg-cas"}
-    assert expected <= by_name.keys() <= expected | {"opencv-unsharp"}
+    assert expected <= by_name.keys() <= expected | {"opencv-unsharp", "realesr-compact-x2"}
     assert by_name[FOUNDING]["times_founding"] == 1
     tiny = by_name["tiny"]
     assert tiny["times_founding"] == pytest.approx(
@@ -317,6 +422,10 @@ def test_bench_writes_json_and_markdown_with_every_contestant(
     assert tiny["file_fps"] > 0
     assert by_name[FOUNDING]["file_fps"] is None
     assert made["limits"].keys() == {"64x48"}
+    fastest = max(p["gops"] for p in made["peaks"]["64x48"] if p["precision"] == "float32")
+    assert tiny["of_peak"] == pytest.approx(tiny["gops"] / fastest)
+    assert by_name["ffmpeg-cas"]["of_peak"] is None
+    assert made["machine"]["energy"]
     text = (tmp_path / "b" / "bench.md").read_text()
     assert outcome.out == text + "\n"
     assert all(f"| {name} " in text for name in expected)

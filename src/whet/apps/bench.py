@@ -33,6 +33,9 @@ def bench(
     memory: Annotated[
         bool, typer.Option("--memory/--no-memory", help="first picture and peak memory too")
     ] = True,
+    peak: Annotated[
+        bool, typer.Option("--peak/--no-peak", help="plain matrix products too, as the limit")
+    ] = True,
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the results")] = Path(
         "whet-bench"
     ),
@@ -56,6 +59,7 @@ def bench(
         seconds=seconds,
         rivals=rivals,
         probes=memory,
+        peaks=peak,
         clip_frames=frames,
     )
     check(options)

@@ -10,9 +10,8 @@ are only ever taken within one run, size and number of threads.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,12 @@ from whet.evaluate.contestants import (
     open_contestant,
     rivals_here,
 )
+from whet.evaluate.energy import Meter
 from whet.evaluate.file_to_file import file_to_file
 from whet.evaluate.machine import load_average, machine
+from whet.evaluate.peak import gemms_here, open_gemm, peaks
 from whet.evaluate.probe import probe
+from whet.evaluate.turns import Timing, take_turns
 
 __all__ = [
     "SIZES",
@@ -55,10 +57,8 @@ SIZES: Mapping[str, tuple[int, int]] = {
 """Name -> width and height; any WIDTHxHEIGHT is a size too."""
 
 REFERENCE_RUNTIME = "onnxruntime"
-_LEAST = 3  # turns of a contestant, however slow
 
 Pixels = NDArray[np.uint8]
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class BenchOptions:
         seconds: after which a contestant of one size has had enough turns.
         rivals: measure the founding student and the classical filters too.
         probes: measure first picture and memory, each in a process of its own.
+        peaks: measure what plain matrix products reach, in turn with the others.
         clip_frames: frames of the clip for file-to-file; 0 leaves that out.
     """
 
@@ -85,26 +86,8 @@ class BenchOptions:
     seconds: float = 10.0
     rivals: bool = True
     probes: bool = True
+    peaks: bool = True
     clip_frames: int = 48
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What one contestant took, turn by turn."""
-
-    wall_ms: tuple[float, ...]
-    cpu_ms: tuple[float, ...]
-
-    def summary(self) -> dict[str, float]:
-        """Return percentiles, and frames per second at the median."""
-        p50, p95 = np.percentile(self.wall_ms, (50, 95))
-        return {
-            "turns": len(self.wall_ms),
-            "latency_p50_ms": float(p50),
-            "latency_p95_ms": float(p95),
-            "fps": 1000 / float(p50),
-            "cpu_p50_ms": float(np.median(self.cpu_ms)),
-        }
 
 
 @dataclass(frozen=True)
@@ -147,12 +130,14 @@ class Report:
         options: what was asked for.
         rows: one per contestant and size, with ratios.
         limits: frames per second of decoding and encoding alone, by size; empty if not measured.
+        peaks: what matrix products reached, by size of the pictures they took turns with.
     """
 
     machine: Mapping[str, Any]
     options: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
     limits: Mapping[str, float]
+    peaks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, for machines."""
@@ -172,41 +157,6 @@ def sides_of(size: str) -> tuple[int, int]:
         known = ", ".join(SIZES)
         raise InputError(f"no size {size!r}; choose from {known}, or give WIDTHxHEIGHT")
     return int(width), int(height)
-
-
-def take_turns(
-    runs: Mapping[str, Callable[[], object]],
-    rounds: int,
-    seconds: float,
-    *,
-    wall: Clock = time.perf_counter,
-    cpu: Clock = time.process_time,
-) -> dict[str, Timing]:
-    """Time every run once per round, in turn.
-
-    Args:
-        runs: name -> what to time; each is called once before, untimed.
-        rounds: how many, at most.
-        seconds: a run that has taken this long in total sits out, after three turns.
-        wall, cpu: clocks in seconds.
-    """
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    spent_s = dict.fromkeys(runs, 0.0)
-    for run in runs.values():
-        run()
-    for _ in range(rounds):
-        for name, run in runs.items():
-            if spent_s[name] >= seconds and len(samples[name]) >= _LEAST:
-                continue
-            wall_s, cpu_s = wall(), cpu()
-            run()
-            cpu_s, wall_s = cpu() - cpu_s, wall() - wall_s
-            samples[name].append((1000 * wall_s, 1000 * cpu_s))
-            spent_s[name] += wall_s
-    return {
-        name: Timing(tuple(w for w, _ in taken), tuple(c for _, c in taken))
-        for name, taken in samples.items()
-    }
 
 
 def ratios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -276,8 +226,11 @@ def bench(
             contestants += rivals_here(options.threads)
         rows: list[dict[str, Any]] = []
         limits: dict[str, float] = {}
+        reached: dict[str, Sequence[Mapping[str, Any]]] = {}
         steps = len(sizes) * (1 + len(contestants) * options.probes + bool(options.clip_frames))
         done = 0
+        meter = Meter.find()
+        gemms = gemms_here(options.threads) if options.peaks else []
 
         def step(what: str) -> None:
             nonlocal done
@@ -285,25 +238,34 @@ def bench(
             done += 1
 
         for width, height in sizes:
-            step(f"{width}x{height}, taking turns")
-            timings = _timed(contestants, picture(width, height), options)
+            size = f"{width}x{height}"
+            step(f"{size}, taking turns")
+            runs = _opened(contestants, picture(width, height))
+            runs |= {gemm.label: open_gemm(gemm) for gemm in gemms}
+            timings = take_turns(runs, options.rounds, options.seconds, meter=meter)
+            best = peaks(gemms, timings)
+            reached[size] = best.rows
             file_fps: Mapping[str, float] = {}
             if options.clip_frames:
-                step(f"{width}x{height}, file to file")
+                step(f"{size}, file to file")
                 own = [c for c in contestants if c.kind == "model" and c.name != FOUNDING]
-                file_fps, limit = file_to_file(
+                file_fps, limits[size] = file_to_file(
                     own, [picture(width, height, i) for i in range(options.clip_frames)]
                 )
-                limits[f"{width}x{height}"] = limit
             for contestant in contestants:
                 extra: dict[str, float | None] = {"file_fps": file_fps.get(contestant.label)}
                 if options.probes:
-                    step(f"{width}x{height}, memory of {contestant.label}")
+                    step(f"{size}, memory of {contestant.label}")
                     extra |= probe(contestant, width, height)
-                timing = timings[contestant.label]
-                rows.append(Row(contestant, (width, height), timing, extra).to_json())
-    where = {**machine(), "load_before": load_before, "load_after": load_average()}
-    return Report(where, asdict(options), ratios(rows), limits)
+                row = Row(contestant, (width, height), timings[contestant.label], extra).to_json()
+                rows.append(row | best.shares(row))
+    where = {
+        **machine(),
+        "energy": meter.note,
+        "load_before": load_before,
+        "load_after": load_average(),
+    }
+    return Report(where, asdict(options), ratios(rows), limits, reached)
 
 
 def picture(width: int, height: int, index: int = 0) -> Pixels:
@@ -316,12 +278,9 @@ def picture(width: int, height: int, index: int = 0) -> Pixels:
     return moved
 
 
-def _timed(
-    contestants: Sequence[Contestant], frame: Pixels, options: BenchOptions
-) -> dict[str, Timing]:
+def _opened(contestants: Sequence[Contestant], frame: Pixels) -> dict[str, Callable[[], object]]:
     runs: dict[str, Callable[[], object]] = {}
     for contestant in contestants:
         opened = open_contestant(contestant)
-        prepared = opened.prepare(frame)
-        runs[contestant.label] = partial(opened.restore, prepared)
-    return take_turns(runs, options.rounds, options.seconds)
+        runs[contestant.label] = partial(opened.restore, opened.prepare(frame))
+    return runs

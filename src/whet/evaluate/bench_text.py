@@ -23,7 +23,10 @@ _COLUMNS: Sequence[tuple[str, str, str]] = (
     ("file to file fps", "file_fps", ".1f"),
     ("first ms", "first_frame_ms", ".0f"),
     ("peak MiB", "peak_rss_mb", ".0f"),
+    ("mJ", "energy_p50_mj", ".0f"),
     ("GOPS", "gops", ".1f"),
+    ("of peak", "of_peak", ".0%"),
+    ("of peak, CPU time", "of_peak_cpu", ".0%"),
     ("x founding", "times_founding", ".2f"),
     ("x, same runtime", "times_founding_same_runtime", ".2f"),
     ("x, CPU time", "times_founding_cpu", ".2f"),
@@ -44,7 +47,11 @@ def markdown(report: Report) -> str:
         "",
         "All rows of a table took turns in one run. *CPU ms* adds up all threads. *x founding*: "
         "times as fast as the founding student in float32 in ONNX Runtime; *same runtime*: as in "
-        "the row's own runtime. FFmpeg's filters get 4:2:0 frames and pay for no conversion.",
+        "the row's own runtime. FFmpeg's filters get 4:2:0 frames and pay for no conversion. "
+        "*Of peak*: GOPS, conversions included, over those of the fastest plain matrix product "
+        "in the same precision and threads, which took turns too, at its best turn. *CPU time*: "
+        "the same per second of processor time, which others on the machine do not change.",
+        f"Energy: {machine.get('energy', 'not measured')}.",
     ]
     for width, height, threads in _groups(report.rows):
         rows = [
@@ -57,12 +64,22 @@ def markdown(report: Report) -> str:
         limit = report.limits.get(f"{width}x{height}")
         if limit is not None:
             lines += [f"Decoding and encoding alone: {limit:.1f} fps.", ""]
+        lines += _peaks(report.peaks.get(f"{width}x{height}", ()), threads)
         lines += _table(sorted(rows, key=lambda row: float(row["latency_p50_ms"])))
     return "\n".join(lines) + "\n"
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int | None]]:
     return list(dict.fromkeys((row["width"], row["height"], row["threads"]) for row in rows))
+
+
+def _peaks(peaks: Sequence[Mapping[str, Any]], threads: int | None) -> list[str]:
+    shown = [
+        f"{peak['precision']} in {peak['runtime']} {peak['gops']:.1f} ({peak['cpu_gops']:.1f})"
+        for peak in peaks
+        if peak["threads"] == threads
+    ]
+    return [f"Matrix products, GOPS (per CPU second): {', '.join(shown)}.", ""] if shown else []
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ from whet import __version__
 
 __all__ = ["load_average", "machine"]
 
-_VERSIONS = ("numpy", "av", "onnxruntime", "openvino", "torch", "opencv-python-headless")
+_VERSIONS = ("numpy", "av", "onnxruntime", "openvino", "torch", "opencv-python-headless", "ncnn")
 
 
 def load_average() -> float | None:
