@@ -267,6 +267,29 @@ def test_triplets_and_pairs_stand_side_by_side_at_full_size(
     assert one.acknowledged[0][1] == 2
 
 
+def test_a_second_click_does_not_rate_a_picture_that_has_just_appeared(
+    addresses: dict[str, str], visit: Visit
+) -> None:
+    one = Browser(visit, addresses["pairs"], 0)
+    assert one.come()
+    one.answer(1)
+    assert one.come()  # past the words between training and the rest
+    one.page.evaluate(
+        """() => new Promise((clicked) => {
+            const click = () => document.querySelector("#answers button").click();
+            new MutationObserver((_, watch) => {
+                watch.disconnect();
+                click();
+                clicked();
+            }).observe(document.getElementById("answers"), { childList: true });
+            click();
+        })"""
+    )
+    assert one.come()
+    one.page.wait_for_timeout(500)
+    assert len(one.acknowledged) == 2
+
+
 def test_pixels_cover_whole_pixels_of_a_dense_screen(
     addresses: dict[str, str], visit: Visit
 ) -> None:
