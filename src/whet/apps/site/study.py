@@ -31,12 +31,23 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, FastAPI, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from whet.apps.site import problem
 from whet.apps.site.pages import FOLDER
 from whet.apps.site.problem import RefusedError, documented
 from whet.apps.site.study_folders import OpenStudy
+from whet.apps.site.study_schemas import (
+    Answer,
+    Choice,
+    Joining,
+    Link,
+    Receipt,
+    Study,
+    StudyCard,
+    Trial,
+    Turn,
+)
 from whet.apps.site.upload import read_body
 from whet.study.design import View, picture_path
 from whet.study.plan import PROTOCOLS
@@ -55,82 +66,6 @@ _JOIN_BURST, _JOINS_PER_S = 60, 1.0
 
 _READING = documented(404, 409, 421, 422, 503)
 _WRITING = documented(403, 408, 413) | _READING
-
-
-class Choice(BaseModel):
-    """One button."""
-
-    value: int
-    label: str
-
-
-class StudyCard(BaseModel):
-    """What the list shows of a study."""
-
-    id: str
-    title: str
-    protocol: str = Field(description="acr, dcr or pairs")
-    trials: int
-    width_px: int = Field(description="smallest window, in CSS pixels")
-    height_px: int
-
-
-class Study(StudyCard):
-    """What is said before somebody takes part."""
-
-    consent: str
-    instructions: str
-    question: str
-    practice: int = Field(description="how many of the trials are training")
-    answers: list[Choice]
-
-
-class Joining(BaseModel):
-    """What a participant confirms."""
-
-    consented: bool = Field(strict=True)
-    display_ok: bool = Field(strict=True, description="the window is large enough, at 100%")
-
-
-class Link(BaseModel):
-    """The participant's token: the link is the study's address, ``#``, and this."""
-
-    token: str
-
-
-class Trial(BaseModel):
-    """One page: all that may be known about it."""
-
-    id: str
-    index: int = Field(description="from 1")
-    practice: bool
-    break_before: bool
-    question: str
-    slots: list[str] = Field(description="names of the pictures, from left to right")
-    answers: list[Choice]
-
-
-class Turn(BaseModel):
-    """Where a participant stands; no trial means that all are answered."""
-
-    rated: int
-    total: int
-    trial: Trial | None
-
-
-class Answer(BaseModel):
-    """A rating."""
-
-    answer: int = Field(strict=True)
-    elapsed_ms: int = Field(0, ge=0, le=2**31 - 1, strict=True)
-
-
-class Receipt(BaseModel):
-    """What the database holds now, and what comes next."""
-
-    answer: int = Field(description="the first one, where a trial was answered before")
-    fresh: bool
-    turn: Turn
 
 
 def add_study(app: FastAPI, studies: Mapping[str, OpenStudy]) -> None:
