@@ -164,12 +164,12 @@ def _about(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRo
 def _chosen(options: Options, upload: Upload) -> Options:
     """Return the options, those of the form before those of the query."""
     named = {key: upload.fields[key] for key in Options.model_fields if key in upload.fields}
-    if named:
-        options = Options.model_validate({**options.model_dump(), **named})
-    if options.model not in model_names():
-        known = ", ".join(model_names())
-        raise RefusedError(422, f"no model {options.model!r}; choose from {known}")
-    return options
+    chosen = Options.model_validate({**options.model_dump(), **named})
+    for name in (options.model, chosen.model):
+        if name not in model_names():
+            known = ", ".join(model_names())
+            raise RefusedError(422, f"no model {name!r}; choose from {known}")
+    return chosen
 
 
 def _part(upload: Upload, name: str) -> bytes:

@@ -79,9 +79,15 @@ def make_bank(
 
 
 def is_taught(folder: Path) -> bool:
-    """Return whether the bank in ``folder`` holds a teacher's outputs; False where none lies."""
+    """Return whether the bank in ``folder`` holds a teacher's outputs.
+
+    Raises:
+        DataError: the folder holds no bank.
+    """
     path = folder / "bank.json"
-    return path.is_file() and bool(json.loads(path.read_text()).get("teacher"))
+    if not path.is_file():
+        raise DataError(f"{folder} holds no bank; write one with `whet data make`")
+    return bool(json.loads(path.read_text()).get("teacher"))
 
 
 def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> CropBank:

@@ -80,7 +80,7 @@ def body(*files: str, raw: bool) -> dict[str, Any]:
         files: required parts of the form.
         raw: whether the picture may also be the whole body.
     """
-    binary = {"type": "string", "format": "binary"}
+    binary = {"type": "string", "format": "binary", "minLength": 1}
     properties: dict[str, Any] = dict.fromkeys(files, binary)
     options = {k: _in_form(v) for k, v in Options.model_json_schema()["properties"].items()}
     form = {"type": "object", "required": list(files), "properties": {**properties, **options}}

@@ -84,15 +84,15 @@ class Turn(BaseModel):
     trial: Trial | None
 
 
-Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
-"""An integer as JSON has it: 3.0 is one, "3" is not."""
+Whole = BeforeValidator(_whole)
+"""For an integer as JSON has it: 3.0 is one, "3" is not."""
 
 
 class Answer(BaseModel, extra="forbid"):
     """A rating."""
 
-    answer: Whole
-    elapsed_ms: Annotated[Whole, Field(ge=0, le=2**31 - 1)] = 0
+    answer: Annotated[int, Field(strict=True), Whole]
+    elapsed_ms: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1), Whole] = 0
 
 
 class Receipt(BaseModel):
