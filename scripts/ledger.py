@@ -62,6 +62,7 @@ def differences(recipe: dict[str, Any]) -> str:
     """Return the settings in which a run differs from the recipe that now has its name."""
     plain = json.loads(json.dumps(RECIPES[recipe["name"]], default=vars))
     recipe = {"optimizer": "adam", **recipe}  # what runs had before they could choose
+    recipe["losses"] = {name: weight for name, weight in recipe["losses"].items() if weight}
     changed = [
         f"{key}={json.dumps(value)}"
         for key, value in recipe.items()

@@ -23,7 +23,7 @@ __all__ = ["FOLDER", "sheet", "sheet_name", "write_sheets"]
 
 FOLDER = "pictures"
 SIDE_PX, GAP_PX, LABEL_PX = 320, 4, 20
-QUALITY = 90
+QUALITY = 80
 
 
 def sheet_name(suite: str) -> str:

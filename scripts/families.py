@@ -1,0 +1,53 @@
+"""Pools the suites of an evaluation by kind: softness, calls, motion.
+
+    python scripts/families.py docs/evaluation/report.json
+
+Gains over the degraded picture, and over the unsharp mask picture by picture, with 95% intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from whet.evaluate.results import IDENTITY, Evaluation
+from whet.metrics import bootstrap_interval
+
+FAMILIES = {
+    "softness": ("bicubic-x2", "bicubic-x3", "defocus"),
+    "calls": ("call-150k", "call-400k", "call-1000k"),
+    "motion": ("shake-srgb", "shake-linear", "object"),
+}
+RIVAL = "unsharp"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("report", type=Path)
+    evaluation = Evaluation.from_json(json.loads(parser.parse_args().report.read_text()))
+    print("| kind | pictures | model | gain dB | over the unsharp mask dB |\n|---|---|---|---|---|")
+    for kind, names in FAMILIES.items():
+        suites = [suite for suite in evaluation.suites if suite.name in names]
+        values: dict[str, list[float]] = {}
+        for suite in suites:
+            for row in suite.rows:
+                values.setdefault(row.restorer, []).extend(row.values["psnr"])
+        for model, psnr_db in values.items():
+            if model in (IDENTITY, RIVAL, "cas"):
+                continue
+            cells = [difference(psnr_db, values[rival]) for rival in (IDENTITY, RIVAL)]
+            print(f"| {kind} | {len(psnr_db)} | {model} | {' | '.join(cells)} |")
+
+
+def difference(mine: list[float], others: list[float]) -> str:
+    """Return the mean paired difference with its interval."""
+    paired = np.array(mine) - np.array(others)
+    low, high = bootstrap_interval(paired)
+    return f"{paired.mean():+.2f} ({low:.2f} to {high:.2f})"
+
+
+if __name__ == "__main__":
+    main()
