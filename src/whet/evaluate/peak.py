@@ -140,15 +140,12 @@ def _in_openvino(
 ) -> Callable[[], NDArray[Any]]:
     import openvino
 
-    properties: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "ENABLE_CPU_PINNING": False,
-    }
-    if threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = threads
+    from whet.runtime.openvino_session import properties
+
     core = openvino.Core()
-    request = core.compile_model(core.read_model(model), "CPU", properties).create_infer_request()
+    request = core.compile_model(
+        core.read_model(model), "CPU", properties(threads)
+    ).create_infer_request()
     tensor = openvino.Tensor(left, shared_memory=True)
 
     def multiply() -> NDArray[Any]:

@@ -15,7 +15,7 @@ from whet.errors import ModelError
 from whet.runtime import privacy
 from whet.runtime.boundary import COLOURS, Tail, byte_graph, from_blocks, to_blocks
 
-__all__ = ["open_engine"]
+__all__ = ["open_engine", "properties"]
 
 WORTH_PX = 4_000_000
 """Pixels of one size after which it gets a network compiled for it.
@@ -117,7 +117,7 @@ class _OpenVinoEngine:
         import openvino
 
         core = openvino.Core()
-        core.set_property("CPU", _properties(threads))
+        core.set_property("CPU", properties(threads))
         plain = byte_graph(model, Tail.PLANES)
         self._block = plain.block
         # Each is compiled at its first picture, when its size is known.
@@ -140,8 +140,9 @@ class _OpenVinoEngine:
         return cast(NDArray[np.float32], restored[0].transpose(1, 2, 0))
 
 
-def _properties(threads: int | None) -> dict[str, Any]:
-    properties: dict[str, Any] = {
+def properties(threads: int | None) -> dict[str, Any]:
+    """Return how OpenVINO is to compile a network: for one picture at a time, in float32."""
+    chosen: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         # bfloat16, the default on AMX, would miss the promised 1/255.
         "INFERENCE_PRECISION_HINT": "f32",
@@ -149,8 +150,8 @@ def _properties(threads: int | None) -> dict[str, Any]:
         "ENABLE_CPU_PINNING": False,
     }
     if threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = threads
-    return properties
+        chosen["INFERENCE_NUM_THREADS"] = threads
+    return chosen
 
 
 def open_engine(model: onnx.ModelProto, threads: int | None) -> _OpenVinoEngine:
