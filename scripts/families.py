@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from whet.evaluate.baselines import BASELINES
 from whet.evaluate.results import IDENTITY, Evaluation
 from whet.metrics import bootstrap_interval
 
@@ -30,19 +32,16 @@ def main() -> None:
     evaluation = Evaluation.from_json(json.loads(parser.parse_args().report.read_text()))
     print("| kind | pictures | model | gain dB | over the unsharp mask dB |\n|---|---|---|---|---|")
     for kind, names in FAMILIES.items():
-        suites = [suite for suite in evaluation.suites if suite.name in names]
-        values: dict[str, list[float]] = {}
-        for suite in suites:
-            for row in suite.rows:
-                values.setdefault(row.restorer, []).extend(row.values["psnr"])
-        for model, psnr_db in values.items():
-            if model in (IDENTITY, RIVAL, "cas"):
-                continue
-            cells = [difference(psnr_db, values[rival]) for rival in (IDENTITY, RIVAL)]
-            print(f"| {kind} | {len(psnr_db)} | {model} | {' | '.join(cells)} |")
+        pooled = Evaluation([s for s in evaluation.suites if s.name in names]).together()
+        if pooled is None:
+            continue
+        psnr_db = {row.restorer: row.values["psnr"] for row in pooled.rows}
+        for model in [name for name in psnr_db if name not in BASELINES]:
+            cells = [difference(psnr_db[model], psnr_db[rival]) for rival in (IDENTITY, RIVAL)]
+            print(f"| {kind} | {len(pooled.pictures)} | {model} | {' | '.join(cells)} |")
 
 
-def difference(mine: list[float], others: list[float]) -> str:
+def difference(mine: Sequence[float], others: Sequence[float]) -> str:
     """Return the mean paired difference with its interval."""
     paired = np.array(mine) - np.array(others)
     low, high = bootstrap_interval(paired)

@@ -13,9 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from whet.train.checkpoint import latest
+from whet.train import checkpoint
 from whet.train.recipes import RECIPES
 from whet.train.record import RECORD
 
@@ -27,10 +25,9 @@ def record(folder: Path) -> dict[str, Any]:
     """Return what ``run.json`` holds, or as much of it as the checkpoint knows."""
     if (folder / RECORD).is_file():
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    newest = latest(folder)
-    if newest is None:
+    saved = checkpoint.load(folder)
+    if saved is None:
         return {"recipe": None, "status": "left no checkpoint"}
-    saved = torch.load(newest, map_location="cpu", weights_only=True)
     recipe, state = json.loads(saved["recipe"]), saved["state"]
     done = state["step"] >= recipe["steps"]
     return {

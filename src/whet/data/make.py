@@ -86,7 +86,7 @@ def is_taught(folder: Path) -> bool:
     """
     path = folder / "bank.json"
     if not path.is_file():
-        raise DataError(f"{folder} holds no bank; write one with `whet data make`")
+        raise _no_bank(folder)
     return bool(json.loads(path.read_text()).get("teacher"))
 
 
@@ -105,7 +105,7 @@ def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> Cr
     for folder in folders:
         paths = sorted(folder.glob("shard-*.safetensors"))
         if not (folder / "bank.json").is_file() or not paths:
-            raise DataError(f"{folder} holds no bank; write one with `whet data make`")
+            raise _no_bank(folder)
         for path in paths:
             tensors = _load(path)
             if "teacher" in tensors:
@@ -121,6 +121,10 @@ def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> Cr
         taught,
         device,
     )
+
+
+def _no_bank(folder: Path) -> DataError:
+    return DataError(f"{folder} holds no bank; write one with `whet data make`")
 
 
 def _claim(path: Path, settings: dict[str, object]) -> None:

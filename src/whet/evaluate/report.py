@@ -172,7 +172,8 @@ def _counts(suite: SuiteResult) -> str:
 def _markdown_table(suite: SuiteResult) -> list[str]:
     labels = [f"{m.label}{f' {m.unit}' if m.unit else ''}" for m in METRICS.values()]
     heads = ["restorer", *labels, "PSNR gain dB", "SSIM gain", "not worse"]
-    heads += [f"{_BEYOND} dB"] if _has_rivals(suite) else []
+    leads = _leads(suite)
+    heads += [f"{_BEYOND} dB"] if leads else []
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in suite.rows:
         cells = [row.restorer]
@@ -183,15 +184,17 @@ def _markdown_table(suite: SuiteResult) -> list[str]:
             gain = None if row.restorer == IDENTITY else row.gains.get(name)
             cells.append("" if gain is None else _gain_text(name, gain))
         cells.append("" if row.restorer == IDENTITY else _percent(row.not_worse))
-        if _has_rivals(suite):
-            beyond = suite.beyond(row.restorer)
-            cells.append(f"{_gain_text('psnr', beyond[1])} {beyond[0]}" if beyond else "")
+        if leads:
+            rival, lead = leads.get(row.restorer, ("", None))
+            cells.append(f"{_gain_text('psnr', lead)} {rival}" if lead else "")
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def _has_rivals(suite: SuiteResult) -> bool:
-    return any(suite.beyond(row.restorer) for row in suite.rows)
+def _leads(suite: SuiteResult) -> dict[str, tuple[str, Estimate]]:
+    """Return restorer -> (best baseline, lead over it), for those that have one."""
+    found = {row.restorer: suite.beyond(row.restorer) for row in suite.rows}
+    return {restorer: beyond for restorer, beyond in found.items() if beyond}
 
 
 def _gain_text(name: str, gain: Estimate) -> str:
@@ -236,11 +239,6 @@ def _difference_cell(name: str, gain: Estimate, small: str = "") -> str:
     return _cell(mean, f"{_interval(name, gain, signed=True)} {small}".strip(), verdict)
 
 
-def _beyond_cell(suite: SuiteResult, restorer: str) -> str:
-    beyond = suite.beyond(restorer)
-    return _difference_cell("psnr", beyond[1], escape(beyond[0])) if beyond else "<td></td>"
-
-
 def _overview_cell(row: Row | None) -> str:
     """Return the gain, or the PSNR itself where the input was sharp and nothing can be gained."""
     if row is None or row.gains:
@@ -279,7 +277,8 @@ def _table(suite: SuiteResult) -> str:
     gainful = any(row.gains for row in suite.rows)
     if gainful:
         heads += ["PSNR gain, dB", "SSIM gain", "not worse"]
-    heads += [f"{_BEYOND}, dB"] if _has_rivals(suite) else []
+    leads = _leads(suite)
+    heads += [f"{_BEYOND}, dB"] if leads else []
     lines = []
     for row in suite.rows:
         reference = row.restorer == IDENTITY
@@ -287,7 +286,9 @@ def _table(suite: SuiteResult) -> str:
         if gainful:
             share = "" if reference else _percent(row.not_worse)
             cells += f"{_gain_cell('psnr', row)}{_gain_cell('ssim', row)}<td>{share}</td>"
-        cells += _beyond_cell(suite, row.restorer) if _has_rivals(suite) else ""
+        if leads:
+            rival, lead = leads.get(row.restorer, ("", None))
+            cells += _difference_cell("psnr", lead, escape(rival)) if lead else "<td></td>"
         css = ' class="reference"' if reference else ""
         lines.append(f"<tr{css}><td>{escape(row.restorer)}</td>{cells}</tr>")
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from whet import __version__
-from whet.errors import WhetError
+from whet.errors import InputError, WhetError
+from whet.image import replacing
 from whet.train.assemble import Material
 from whet.train.loop import FitResult
 from whet.train.recipes import Recipe
@@ -47,11 +48,14 @@ class Record:
         }
 
     def write(self, status: str, **values: Any) -> None:
-        """Write the file with this status: running, finished, stopped or failed."""
+        """Write the file with this status: running, finished, stopped or failed.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         self.values |= {"status": status, **values}
-        temporary = self.path.with_suffix(".partial")
-        temporary.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self.path)
+        with replacing(self.path, overwrite=True, error=InputError) as temporary:
+            temporary.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
 
     def finish(self, result: FitResult) -> None:
         """Write what came of the run."""
