@@ -195,9 +195,22 @@ def test_markdown_rows_have_as_many_cells_as_their_head(evaluation: Evaluation) 
         elif tables[-1]:
             tables.append([])
     found = [{line.count("|") for line in table} for table in tables if table]
-    # A column more where there are baselines to be beaten.
-    assert all(widths in ({8}, {9}) for widths in found)
+    # The overview first; then a column more where there are baselines to be beaten.
+    assert found[0] == {4}
+    assert all(widths in ({8}, {9}) for widths in found[1:])
     assert {9} in found
+
+
+def test_markdown_begins_with_all_gains_in_one_table(evaluation: Evaluation) -> None:
+    overview = to_markdown(evaluation).split("## overview")[1].split("\n## ")[0]
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in overview.splitlines()]
+    table = {row[0]: row[1:] for row in rows if len(row) == 3}
+    assert table["suite"] == ["brighter", "unsharp"]
+    gain = evaluation.suites[0].rows[1].gains["psnr"].mean
+    assert table["noise"][0].startswith(f"{gain:+.2f} (".replace("-", "\u2212"))
+    # Nothing can be gained on sharp pictures: how close they stay is told instead.
+    psnr_db = evaluation.suites[1].rows[1].scores["psnr"].mean
+    assert table["pass-through"][0] == f"{psnr_db:.2f}"
 
 
 def test_a_sharp_input_is_called_identical_and_has_no_gain(evaluation: Evaluation) -> None:

@@ -84,12 +84,15 @@ def write_report(
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """Return one table per suite, with a breakdown by group where there are groups.
+    """Return all gains in one table, then one per suite, with its groups where it has some.
 
     Suites with pictures refer to the sheets of :mod:`whet.evaluate.sheets` beside the text.
     """
     lines = [_READING, ""]
-    if whole := evaluation.together():
+    whole = evaluation.together()
+    if len(evaluation.suites) > 1:
+        lines += ["## overview", "", *_markdown_overview(evaluation.suites, whole)]
+    if whole:
         lines += ["## together", "", _provenance(whole), "", *_markdown_table(whole)]
     for suite in evaluation.suites:
         lines += [f"## {suite.name}", "", _provenance(suite), "", *_markdown_table(suite)]
@@ -167,6 +170,28 @@ def _counts(suite: SuiteResult) -> str:
     if scenes * 2 <= pictures:
         text += " Pictures of one scene are alike: intervals over as many scenes would be wider."
     return text
+
+
+def _markdown_overview(suites: Sequence[SuiteResult], whole: SuiteResult | None) -> list[str]:
+    """Return PSNR gains, a line per suite and a column per restorer."""
+    every = [*suites, whole] if whole else suites
+    names = dict.fromkeys(row.restorer for suite in suites for row in suite.rows)
+    del names[IDENTITY]
+    lines = [
+        "PSNR gain over the input in dB with its interval; PSNR against a sharp input.",
+        "",
+        f"| suite | {' | '.join(names)} |",
+        f"|{'---|' * (len(names) + 1)}",
+    ]
+    for suite in every:
+        rows = {row.restorer: row for row in suite.rows}
+        cells = [_overview_text(rows[name]) if name in rows else "" for name in names]
+        lines.append(f"| {suite.name} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _overview_text(row: Row) -> str:
+    return _gain_text("psnr", row.gains["psnr"]) if row.gains else _score("psnr", row.scores["psnr"])
 
 
 def _markdown_table(suite: SuiteResult) -> list[str]:
