@@ -191,7 +191,8 @@ def _markdown_overview(suites: Sequence[SuiteResult], whole: SuiteResult | None)
 
 
 def _overview_text(row: Row) -> str:
-    return _gain_text("psnr", row.gains["psnr"]) if row.gains else _score("psnr", row.scores["psnr"])
+    gain = row.gains.get("psnr")
+    return _gain_text("psnr", gain) if gain else _score("psnr", row.scores["psnr"])
 
 
 def _markdown_table(suite: SuiteResult) -> list[str]:
