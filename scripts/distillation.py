@@ -1,13 +1,14 @@
-"""What a teacher brings: the same student, steps, data and seeds with and without it.
+"""What a teacher and each loss bring: the same student, steps, data and seeds with and without.
 
 Every student is trained by ``whet.train.loop.fit`` as ``whet distill`` runs it. Each is scored on
 the same held-out photographs and on real pairs; a difference is taken picture by picture against
-the student of the same seed that saw sharp pictures only, averaged over the seeds, and its
-interval is over pictures. How far seeds alone differ stands beside it.
+the student of the same seed that learned from sharp pictures by ``level`` alone, averaged over the
+seeds, and its interval is over pictures. How far seeds alone differ stands beside it.
 
     python scripts/distillation.py --bank BANK --assistant RUN/student.safetensors -o FILE.md
 
-Without ``--assistant`` the teacher is the one whose outputs the banks hold.
+Without ``--assistant`` the teacher is the one whose outputs the banks hold. ``--with`` names
+mixtures of losses, one student each.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from torch import nn
 
 from whet.data.bank import CropBank
 from whet.data.make import load_bank
+from whet.distill.losses import LOSSES
 from whet.evaluate.suites import Item, centred, open_pairs, open_suite
 from whet.metrics import bootstrap_interval, psnr
 from whet.models import MODELS, build_teacher
+from whet.models.vgg import load_vgg
 from whet.train.loop import fit
 from whet.train.recipes import RECIPES, Recipe, override
 from whet.train.validate import restore_bytes
@@ -71,6 +74,7 @@ def train(
     recipe: Recipe,
     bank: CropBank,
     teacher: nn.Module | None,
+    vgg: nn.Module | None,
     seeds: int,
     items: Sequence[tuple[str, Item]],
 ) -> np.ndarray:
@@ -79,7 +83,7 @@ def train(
     for seed in range(seeds):
         with TemporaryDirectory() as folder:
             run = replace(recipe, seed=seed)
-            student = fit(run, bank, [], Path(folder) / "run", teacher=teacher).student
+            student = fit(run, bank, [], Path(folder) / "run", teacher=teacher, vgg=vgg).student
         rows.append(gains_db(student, MODELS[recipe.student].multiple, items))
         print(recipe.losses, f"seed {seed}: {fmean(rows[-1]):+.3f} dB", flush=True)
     return np.array(rows)
@@ -114,6 +118,7 @@ def main() -> None:
         "--with", dest="terms", action="append", metavar="LOSS=WEIGHT,..", help="repeatable"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--vgg", type=Path, help="VGG16 weights; the fetched ones by default")
     parser.add_argument("--pairs", type=Path, help="real pairs to score as well")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -125,10 +130,14 @@ def main() -> None:
     bank = load_bank(args.bank)
     teacher = build_teacher("assistant", args.assistant) if args.assistant else None
     items = pictures((640, 480), args.pairs)
-    results = [Result(ALONE, train(recipe, bank, None, args.seeds, items))]
+    results = [Result(ALONE, train(recipe, bank, None, None, args.seeds, items))]
     for text in args.terms or ["level=0.5,imitation=0.5"]:
         losses = {name: float(w) for name, w in (term.split("=") for term in text.split(","))}
-        gains = train(replace(recipe, losses=losses), bank, teacher, args.seeds, items)
+        advisers = (
+            teacher if any(LOSSES[name].teacher for name in losses) else None,
+            load_vgg(args.vgg) if any(LOSSES[name].vgg for name in losses) else None,
+        )
+        gains = train(replace(recipe, losses=losses), bank, *advisers, args.seeds, items)
         results.append(Result(text.replace(",", ", "), gains))
     stages = ", ".join(f"{s.batch} crops of {s.crop} px" for s in recipe.stages)
     taught = f"{bank.taught_count} of them with the teacher's output"

@@ -60,6 +60,33 @@ def test_all_reports_are_written_with_identity_first(
     assert written == json.loads(json.dumps(evaluation.to_json()))
 
 
+def test_all_suites_can_be_asked_for_beside_pairs(
+    tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whet.evaluate import comparison
+
+    monkeypatch.setattr(comparison, "SUITES", {"sharp": comparison.SUITES["sharp"]})
+    found = compare([], tmp_path / "out", suites=["all"], pairs=("pairs", pairs), limit=1)
+    assert names(found) == ["pairs", "sharp"]
+
+
+def test_squashed_pictures_are_scored_as_such(tmp_path: Path, pairs: Path) -> None:
+    out = tmp_path / "out"
+    evaluation = compare([], out, pairs=("pairs", pairs), resize=(24, 16))
+    assert names(evaluation) == ["pairs, RESIZED to 24 x 16"]
+    assert {(p.width, p.height) for p in evaluation.suites[0].pictures} == {(24, 16)}
+    assert "RESIZED to 24 x 16" in (out / "report.md").read_text(encoding="utf-8")
+    whole = compare([], tmp_path / "whole", pairs=("pairs", pairs))
+    # Squashing hides softness: doing nothing looks better than it is.
+    identity = [found.suites[0].rows[0].scores["ssim"].mean for found in (evaluation, whole)]
+    assert identity[0] > identity[1]
+
+
+def test_a_window_of_squashed_pictures_is_refused(tmp_path: Path, pairs: Path) -> None:
+    with pytest.raises(InputError, match="exclude each other"):
+        compare([], tmp_path / "out", pairs=("pairs", pairs), window=(8, 8), resize=(8, 8))
+
+
 def test_pairs_alone_bring_no_synthetic_suites(
     tmp_path: Path, pairs: Path, tiny_artifact: Path
 ) -> None:

@@ -244,7 +244,9 @@ def sides(option: str, text: str, example: str) -> tuple[int, int]:
 
 def evaluate(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="repeatable")] = None,
-    suite: Annotated[list[str] | None, typer.Option(help="repeatable; default: all")] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option(help="repeatable; default: all, none beside --pairs alone")
+    ] = None,
     photos: Photos = None,
     pairs: Pairs = None,
     kind: Kind = "pairs",
@@ -254,6 +256,9 @@ def evaluate(
     teacher_weights: TeacherWeights = None,
     window: Annotated[
         str | None, typer.Option(help="score the middle only, such as 512x384")
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="squash pictures, as the founding run did to 128x128")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path(
         "whet-report"
@@ -277,6 +282,7 @@ def evaluate(
             teacher=teacher,
             teacher_weights=teacher_weights,
             window=sides("--window", window, "512x384") if window else None,
+            resize=sides("--resize", resize, "128x128") if resize else None,
             overwrite=overwrite,
             progress=lambda name, done, total: advance(done, total, name),
         )

@@ -15,12 +15,13 @@ from whet.evaluate.results import Evaluation
 from whet.evaluate.score import Progress
 from whet.evaluate.score import evaluate as evaluate_suites
 from whet.evaluate.sheets import FOLDER
-from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite
+from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite, resized
 from whet.image import reason
 from whet.runtime import open_session
 
 __all__ = ["compare", "opened", "restorers", "taught"]
 
+ALL = "all"
 REPORT_FILES = ("report.json", "report.md", "report.html")
 
 
@@ -36,6 +37,7 @@ def compare(
     teacher: str | None = None,
     teacher_weights: Path | None = None,
     window: tuple[int, int] | None = None,
+    resize: tuple[int, int] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -45,28 +47,35 @@ def compare(
 
     Args:
         models: names of shipped models or paths of model files; the first leads.
-        suites: keys of :data:`~whet.evaluate.suites.SUITES`; none means all of them,
+        suites: keys of :data:`~whet.evaluate.suites.SUITES`, or "all"; none means all of them,
             or none at all when ``pairs`` are given without ``photos``.
         photos: photographs for these suites; None takes those that come with whet.
         pairs: (kind, folder) of real pairs to score as well.
         limit: pictures per suite.
         teacher: key of ``whet.models.TEACHERS`` to score too.
         window: (width, height) of the middle part to score, None for whole pictures.
+        resize: (width, height) to which to squash pictures as the founding run did; such scores
+            compare with no other, and every table says so.
         overwrite: replace reports that exist.
 
     Raises:
-        InputError: an unknown baseline, two restorers of one name, or a report that exists or
-            cannot be written.
+        InputError: an unknown baseline, two restorers of one name, a window and a size at once,
+            or a report that exists or cannot be written.
         DataError, ModelError: pictures or models are missing or broken.
     """
     for name in (*REPORT_FILES, FOLDER):
         if (out / name).exists() and not overwrite:
             raise InputError(f"{out / name} exists; add --overwrite, or name another folder")
+    if window and resize:
+        raise InputError("--window and --resize exclude each other; leave one out")
     chosen: list[Suite] = [open_pairs(pairs[1], pairs[0], limit=limit)] if pairs else []
-    names = suites or (() if pairs and photos is None else tuple(SUITES))
+    names = suites or (() if pairs and photos is None else (ALL,))
+    names = tuple(SUITES) if ALL in names else names
     chosen += [open_suite(name, photos, limit) for name in names]
     if window:
         chosen = [centred(suite, *window) for suite in chosen]
+    if resize:
+        chosen = [resized(suite, *resize) for suite in chosen]
     rows = restorers(models, baselines, teacher, teacher_weights)
     # Before the scoring, which may take hours.
     _make_folder(out)
