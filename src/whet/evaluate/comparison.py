@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from whet.errors import InputError
 from whet.evaluate.baselines import BASELINES, Restorer
+from whet.evaluate.measures import chosen as metrics_chosen
 from whet.evaluate.report import write_report
 from whet.evaluate.results import Evaluation
 from whet.evaluate.score import Progress
@@ -38,6 +39,7 @@ def compare(
     teacher_weights: Path | None = None,
     window: tuple[int, int] | None = None,
     resize: tuple[int, int] | None = None,
+    metrics: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -56,6 +58,7 @@ def compare(
         window: (width, height) of the middle part to score, None for whole pictures.
         resize: (width, height) to which to squash pictures as the founding run did; such scores
             compare with no other, and every table says so.
+        metrics: keys of :data:`~whet.evaluate.measures.MEASURES` beside those always computed.
         overwrite: replace reports that exist.
 
     Raises:
@@ -77,10 +80,11 @@ def compare(
     if resize:
         chosen = [resized(suite, *resize) for suite in chosen]
     rows = restorers(models, baselines, teacher, teacher_weights)
+    measures = metrics_chosen(metrics)
     # Before the scoring, which may take hours.
     _make_folder(out)
     lead = Path(models[0]).stem if models else None
-    evaluation = evaluate_suites(chosen, rows, lead=lead, progress=progress)
+    evaluation = evaluate_suites(chosen, rows, lead=lead, metrics=measures, progress=progress)
     for name in REPORT_FILES:
         write_report(evaluation, out / name, overwrite=overwrite)
     return evaluation

@@ -7,7 +7,6 @@ dark, on a desk and on a phone, and stays below a size that mail still carries.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -15,6 +14,8 @@ from pathlib import Path
 
 from whet.errors import InputError
 from whet.evaluate.charts import curves, gain_strips
+from whet.evaluate.markdown import to_markdown
+from whet.evaluate.measures import MEASURES
 from whet.evaluate.results import (
     IDENTITY,
     PSNR_CEILING_DB,
@@ -23,26 +24,26 @@ from whet.evaluate.results import (
     Row,
     SuiteResult,
 )
-from whet.evaluate.sheets import FOLDER, sheet_name, write_sheets
+from whet.evaluate.sheets import FOLDER, write_sheets
 from whet.evaluate.viewer import viewers
+from whet.evaluate.wording import (
+    BEYOND,
+    READING,
+    counts,
+    interval_text,
+    leads_of,
+    number,
+    percent,
+    provenance,
+    score_text,
+    shown_gains,
+)
 from whet.image import replacing
-from whet.metrics import METRICS
 
 __all__ = ["MAX_BYTES", "to_html", "to_markdown", "write_report"]
 
 MAX_BYTES = 14_000_000
 """Upper limit of a page, below the 15 MB that people can still send around."""
-
-_MINUS = "\u2212"
-_READING = (
-    "PSNR and SSIM are taken on full-resolution 8-bit RGB. SSIM has two definitions in use: "
-    "Gaussian window, each channel on its own (scikit-image), and the value of MATLAB's ssim on an "
-    "RGB array, whose window crosses the channels, which deblurring papers print. Intervals are "
-    "95% bootstrap intervals of the mean over pictures; gains are paired with the input, picture "
-    "by picture. Not worse counts the pictures whose PSNR is at least that of the input. The best "
-    "baseline is the one with the highest mean PSNR on the suite; the difference is paired too."
-)
-_BEYOND = "PSNR over the best baseline"
 
 
 def write_report(
@@ -83,27 +84,6 @@ def write_report(
         temporary.write_text(text, encoding="utf-8")
 
 
-def to_markdown(evaluation: Evaluation) -> str:
-    """Return all gains in one table, then one per suite, with its groups where it has some.
-
-    Suites with pictures refer to the sheets of :mod:`whet.evaluate.sheets` beside the text.
-    """
-    lines = [_READING, ""]
-    whole = evaluation.together()
-    if len(evaluation.suites) > 1:
-        lines += ["## overview", "", *_markdown_overview(evaluation.suites, whole)]
-    if whole:
-        lines += ["## together", "", _provenance(whole), "", *_markdown_table(whole)]
-    for suite in evaluation.suites:
-        lines += [f"## {suite.name}", "", _provenance(suite), "", *_markdown_table(suite)]
-        if suite.triplets:
-            lines += [f"![{suite.name}, 100%]({FOLDER}/{sheet_name(suite.name)})", ""]
-        for name, group in suite.groups().items():
-            lines += [f"### {suite.name}: {name}", "", _counts(group), ""]
-            lines += _markdown_table(group)
-    return "\n".join(lines)
-
-
 def to_html(
     evaluation: Evaluation,
     *,
@@ -125,108 +105,13 @@ def to_html(
     parts = [_header(evaluation, title, intro), _navigation(evaluation, bool(log)), "<main>"]
     if len(evaluation.suites) > 1:
         parts.append(_overview(evaluation.suites, evaluation.together()))
-    for number, (suite, pictures) in enumerate(zip(evaluation.suites, figures, strict=True)):
-        parts.append(_section(number, suite, pictures))
+    for index, (suite, pictures) in enumerate(zip(evaluation.suites, figures, strict=True)):
+        parts.append(_section(index, suite, pictures))
     if chart := curves(log):
         parts.append(f'<section id="training"><h2>Training</h2><p></p>{chart}</section>')
-    parts.append(f"</main><footer><p>{escape(_READING)}</p></footer>")
+    parts.append(f"</main><footer><p>{escape(READING)}</p></footer>")
     page = resources.files("whet.evaluate").joinpath("report.html").read_text(encoding="utf-8")
     return page.replace("{{title}}", escape(title)).replace("{{body}}", "\n".join(parts))
-
-
-def _number(value: float, decimals: int, *, signed: bool = False) -> str:
-    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
-    if float(text) == 0:
-        text = text.replace("-", "+" if signed else "")
-    return text.replace("-", _MINUS)
-
-
-def _score(name: str, estimate: Estimate) -> str:
-    if name == "psnr" and estimate.mean >= PSNR_CEILING_DB:
-        return "identical"
-    return _number(estimate.mean, METRICS[name].decimals)
-
-
-def _interval(name: str, estimate: Estimate, *, signed: bool = False) -> str:
-    if math.isnan(estimate.low) or (name == "psnr" and estimate.mean >= PSNR_CEILING_DB):
-        return ""
-    decimals = METRICS[name].decimals
-    low, high = (_number(v, decimals, signed=signed) for v in (estimate.low, estimate.high))
-    return f"{low} to {high}"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f}%"
-
-
-def _provenance(suite: SuiteResult) -> str:
-    return f"{suite.description[:1].upper()}{suite.description[1:]}. {_counts(suite)}"
-
-
-def _counts(suite: SuiteResult) -> str:
-    pictures = len(suite.pictures)
-    scenes = len({picture.scene for picture in suite.pictures})
-    text = f"{pictures} picture{'s' * (pictures != 1)} of {scenes} scene{'s' * (scenes != 1)}."
-    if scenes * 2 <= pictures:
-        text += " Pictures of one scene are alike: intervals over as many scenes would be wider."
-    return text
-
-
-def _markdown_overview(suites: Sequence[SuiteResult], whole: SuiteResult | None) -> list[str]:
-    """Return PSNR gains, a line per suite and a column per restorer."""
-    every = [*suites, whole] if whole else suites
-    names = dict.fromkeys(row.restorer for suite in suites for row in suite.rows)
-    del names[IDENTITY]
-    lines = [
-        "PSNR gain over the input in dB with its interval; PSNR against a sharp input.",
-        "",
-        f"| suite | {' | '.join(names)} |",
-        f"|{'---|' * (len(names) + 1)}",
-    ]
-    for suite in every:
-        rows = {row.restorer: row for row in suite.rows}
-        cells = [_overview_text(rows[name]) if name in rows else "" for name in names]
-        lines.append(f"| {suite.name} | {' | '.join(cells)} |")
-    return [*lines, ""]
-
-
-def _overview_text(row: Row) -> str:
-    gain = row.gains.get("psnr")
-    return _gain_text("psnr", gain) if gain else _score("psnr", row.scores["psnr"])
-
-
-def _markdown_table(suite: SuiteResult) -> list[str]:
-    labels = [f"{m.label}{f' {m.unit}' if m.unit else ''}" for m in METRICS.values()]
-    heads = ["restorer", *labels, "PSNR gain dB", "SSIM gain", "not worse"]
-    leads = _leads(suite)
-    heads += [f"{_BEYOND} dB"] if leads else []
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for row in suite.rows:
-        cells = [row.restorer]
-        for name, estimate in row.scores.items():
-            interval = _interval(name, estimate)
-            cells.append(_score(name, estimate) + (f" ({interval})" if interval else ""))
-        for name in ("psnr", "ssim"):
-            gain = None if row.restorer == IDENTITY else row.gains.get(name)
-            cells.append("" if gain is None else _gain_text(name, gain))
-        cells.append("" if row.restorer == IDENTITY else _percent(row.not_worse))
-        if leads:
-            rival, lead = leads.get(row.restorer, ("", None))
-            cells.append(f"{_gain_text('psnr', lead)} {rival}" if lead else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
-
-
-def _leads(suite: SuiteResult) -> dict[str, tuple[str, Estimate]]:
-    """Return restorer -> (best baseline, lead over it), for those that have one."""
-    found = {row.restorer: suite.beyond(row.restorer) for row in suite.rows}
-    return {restorer: beyond for restorer, beyond in found.items() if beyond}
-
-
-def _gain_text(name: str, gain: Estimate) -> str:
-    interval = _interval(name, gain, signed=True)
-    mean = _number(gain.mean, METRICS[name].decimals, signed=True)
-    return mean + (f" ({interval})" if interval else "")
 
 
 def _header(evaluation: Evaluation, title: str, intro: str) -> str:
@@ -261,8 +146,10 @@ def _gain_cell(name: str, row: Row | None) -> str:
 def _difference_cell(name: str, gain: Estimate, small: str = "") -> str:
     """Return a coloured cell; coloured only where the interval excludes zero."""
     verdict = "good" if gain.low > 0 else "bad" if gain.high < 0 else ""
-    mean = _number(gain.mean, METRICS[name].decimals, signed=True)
-    return _cell(mean, f"{_interval(name, gain, signed=True)} {small}".strip(), verdict)
+    if verdict and not MEASURES[name].higher_is_better:
+        verdict = "bad" if verdict == "good" else "good"
+    mean = number(gain.mean, MEASURES[name].decimals, signed=True)
+    return _cell(mean, f"{interval_text(name, gain, signed=True)} {small}".strip(), verdict)
 
 
 def _overview_cell(row: Row | None) -> str:
@@ -272,7 +159,7 @@ def _overview_cell(row: Row | None) -> str:
     psnr_db = row.scores["psnr"]
     if psnr_db.mean >= PSNR_CEILING_DB:
         return _cell("identical", "to the input")
-    return _cell(f"{_score('psnr', psnr_db)} dB", "to the input")
+    return _cell(f"{score_text('psnr', psnr_db)} dB", "to the input")
 
 
 def _overview(suites: Sequence[SuiteResult], whole: SuiteResult | None) -> str:
@@ -299,19 +186,21 @@ def _overview(suites: Sequence[SuiteResult], whole: SuiteResult | None) -> str:
 
 
 def _table(suite: SuiteResult) -> str:
-    heads = [f"{m.label}{f', {m.unit}' if m.unit else ''}" for m in METRICS.values()]
+    measures = [MEASURES[name] for name in suite.rows[0].scores]
+    heads = [f"{m.label}{f', {m.unit}' if m.unit else ''}" for m in measures]
     gainful = any(row.gains for row in suite.rows)
+    gains = shown_gains(suite)
     if gainful:
-        heads += ["PSNR gain, dB", "SSIM gain", "not worse"]
-    leads = _leads(suite)
-    heads += [f"{_BEYOND}, dB"] if leads else []
+        heads += ["PSNR gain, dB", *list(gains.values())[1:], "not worse"]
+    leads = leads_of(suite)
+    heads += [f"{BEYOND}, dB"] if leads else []
     lines = []
     for row in suite.rows:
         reference = row.restorer == IDENTITY
-        cells = "".join(_cell(_score(n, e), _interval(n, e)) for n, e in row.scores.items())
+        cells = "".join(_cell(score_text(n, e), interval_text(n, e)) for n, e in row.scores.items())
         if gainful:
-            share = "" if reference else _percent(row.not_worse)
-            cells += f"{_gain_cell('psnr', row)}{_gain_cell('ssim', row)}<td>{share}</td>"
+            share = "" if reference else percent(row.not_worse)
+            cells += "".join(_gain_cell(name, row) for name in gains) + f"<td>{share}</td>"
         if leads:
             rival, lead = leads.get(row.restorer, ("", None))
             cells += _difference_cell("psnr", lead, escape(rival)) if lead else "<td></td>"
@@ -321,20 +210,20 @@ def _table(suite: SuiteResult) -> str:
     return f'<div class="scroll"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
 
 
-def _section(number: int, suite: SuiteResult, pictures: Sequence[str]) -> str:
-    parts = [f'<section><h2 id="suite-{number}">{escape(suite.name)}</h2>']
+def _section(index: int, suite: SuiteResult, pictures: Sequence[str]) -> str:
+    parts = [f'<section><h2 id="suite-{index}">{escape(suite.name)}</h2>']
     if suite.resized_to:
         width, height = suite.resized_to
         parts.append(
             f'<p class="warning">Scored on pictures RESIZED to {width} x {height}: '
             "not comparable with full-resolution scores.</p>"
         )
-    parts.append(f"<p>{escape(_provenance(suite))}</p>{_table(suite)}")
+    parts.append(f"<p>{escape(provenance(suite))}</p>{_table(suite)}")
     if strips := gain_strips(suite.rows, [picture.name for picture in suite.pictures]):
         parts.append(f"<h3>Every picture</h3>{strips}")
     if groups := suite.groups():
         tables = "".join(
-            f"<h3>{escape(name)}</h3><p>{escape(_counts(group))}</p>{_table(group)}"
+            f"<h3>{escape(name)}</h3><p>{escape(counts(group))}</p>{_table(group)}"
             for name, group in groups.items()
         )
         parts.append(f"<details><summary>By group ({len(groups)})</summary>{tables}</details>")

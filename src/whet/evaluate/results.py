@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from whet import __version__
 from whet.errors import InputError
 from whet.evaluate.baselines import BASELINES
+from whet.evaluate.measures import MEASURES
 from whet.evaluate.triplets import Triplet
 from whet.image import replacing
-from whet.metrics import METRICS, bootstrap_interval
+from whet.metrics import bootstrap_interval
 
 __all__ = [
     "IDENTITY",
@@ -177,7 +178,7 @@ class Evaluation:
             "interval": "bootstrap over pictures, 95%, percentile, 10000 resamples, seed 0",
             "metrics": {
                 name: {"label": m.label, "unit": m.unit, "higher_is_better": m.higher_is_better}
-                for name, m in METRICS.items()
+                for name, m in MEASURES.items()
             },
             "suites": [_suite_to_json(suite) for suite in self.suites],
         }

@@ -22,7 +22,7 @@ from whet.evaluate.results import (
 )
 from whet.evaluate.suites import Item, Suite
 from whet.evaluate.triplets import Gallery
-from whet.metrics import Accumulator
+from whet.metrics import METRICS, Accumulator, Metric
 
 __all__ = ["Progress", "evaluate", "score"]
 
@@ -36,11 +36,13 @@ def evaluate(
     *,
     lead: str | None = None,
     triplets: int = 3,
+    metrics: Mapping[str, Metric] = METRICS,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score ``restorers`` on each of ``suites``; arguments and errors as :func:`score`."""
     results = [
-        score(suite, restorers, lead=lead, triplets=triplets, progress=progress) for suite in suites
+        score(suite, restorers, lead=lead, triplets=triplets, metrics=metrics, progress=progress)
+        for suite in suites
     ]
     return Evaluation(tuple(results))
 
@@ -51,6 +53,7 @@ def score(
     *,
     lead: str | None = None,
     triplets: int = 3,
+    metrics: Mapping[str, Metric] = METRICS,
     progress: Progress | None = None,
 ) -> SuiteResult:
     """Run every restorer over every picture of a suite.
@@ -62,6 +65,7 @@ def score(
         lead: whose gains choose the pictures to show; None takes the first
             restorer that is no baseline.
         triplets: how many pictures to keep for showing.
+        metrics: what to compute; PSNR must be among them.
         progress: called with (suite name, pictures done, pictures in all).
 
     Raises:
@@ -71,7 +75,7 @@ def score(
     lead = lead or next((name for name in everyone if name not in BASELINES), list(everyone)[-1])
     if lead not in everyone:
         raise InputError(f"no restorer is called {lead!r}; there are {', '.join(everyone)}")
-    totals = {name: Accumulator() for name in everyone}
+    totals = {name: Accumulator(metrics) for name in everyone}
     gallery = Gallery(triplets, lead)
     pictures = []
     for done, item in enumerate(suite, 1):

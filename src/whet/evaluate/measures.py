@@ -1,0 +1,68 @@
+"""What an evaluation may measure: the metrics of :mod:`whet.metrics`, and those that need weights.
+
+A new metric that needs a network is one line in :data:`MEASURES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whet.errors import InputError, MissingExtraError
+from whet.metrics import METRICS, Metric
+
+if TYPE_CHECKING:
+    from whet.models.lpips import LPIPS
+
+__all__ = ["MEASURES", "chosen"]
+
+Pixels = NDArray[np.uint8]
+
+
+def _lpips(restored: Pixels, sharp: Pixels) -> float:
+    """Return LPIPS of two uint8 HWC pictures, 0 when they are identical."""
+    import torch
+
+    first, second = (
+        torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+        for pixels in (restored, sharp)
+    )
+    with torch.inference_mode():
+        return float(_network()(first, second))
+
+
+@cache
+def _network() -> LPIPS:
+    if find_spec("torch") is None:
+        raise MissingExtraError("PyTorch", "train")
+    from whet.models.lpips import load_lpips
+
+    return load_lpips()
+
+
+MEASURES: Mapping[str, Metric] = {
+    **METRICS,
+    "lpips": Metric(_lpips, "LPIPS (AlexNet)", "", False, 4),
+}
+
+
+def chosen(extra: Sequence[str] = ()) -> dict[str, Metric]:
+    """Return the metrics that need no weights and those of ``extra``, each ready to compute.
+
+    Raises:
+        InputError: no metric of that name.
+        MissingExtraError, ModelError: what it needs is not installed or not fetched.
+    """
+    if unknown := [name for name in extra if name not in MEASURES]:
+        raise InputError(f"no metric is called {unknown[0]!r}; choose from: {', '.join(MEASURES)}")
+    found = {name: MEASURES[name] for name in (*METRICS, *extra)}
+    for name in extra:
+        if name not in METRICS:
+            # Now, and not after the first picture has gone through every model.
+            _network()
+    return found
