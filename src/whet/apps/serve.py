@@ -29,6 +29,16 @@ def serve(
     max_bytes: Annotated[int, typer.Option(min=1, help="refuse larger uploads")] = 2**26,
     max_pixels: Annotated[int, typer.Option(min=1, help="refuse larger pictures")] = 2**26,
     max_seconds: Annotated[float, typer.Option(min=0.1, help="give up on a picture")] = 120.0,
+    videos: Annotated[
+        int, typer.Option(min=0, help="videos here at once, until they are fetched; 0 takes none")
+    ] = 4,
+    max_video_bytes: Annotated[int, typer.Option(min=1, help="refuse larger videos")] = 2**29,
+    max_video_seconds: Annotated[
+        float, typer.Option(min=0.1, help="refuse videos that last longer")
+    ] = 600.0,
+    max_video_work: Annotated[
+        float, typer.Option(min=0.1, help="seconds of work after which a video is given up")
+    ] = 3600.0,
     reports: Annotated[
         list[Path] | None, typer.Option(help="folder of `whet evaluate` reports, repeatable")
     ] = None,
@@ -88,6 +98,10 @@ def serve(
         max_seconds=max_seconds,
         workers=workers,
         waiting=waiting,
+        videos=videos,
+        max_video_bytes=max_video_bytes,
+        max_video_seconds=max_video_seconds,
+        max_video_work=max_video_work,
     )
     log_as_json(quiet=quiet)
     config = uvicorn.Config(create_app(settings), host=host, port=port, log_config=None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import cache, partial
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from whet import __version__
 from whet.apps.site import problem
-from whet.apps.site.desk import Answer, Desk, model_names
+from whet.apps.site.desk import Answer, Desk, known_model, model_names
 from whet.apps.site.front import Front
 from whet.apps.site.live import add_live
 from whet.apps.site.pages import add_pages
@@ -28,6 +29,8 @@ from whet.apps.site.settings import Settings
 from whet.apps.site.study import add_study
 from whet.apps.site.study_folders import open_studies
 from whet.apps.site.upload import Upload, read_upload
+from whet.apps.site.video_queue import VideoQueue
+from whet.apps.site.videos import video_routes
 from whet.artifact import Card, read_card, shipped
 from whet.errors import WhetError
 
@@ -44,19 +47,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = CollectorRegistry()
     process.ProcessCollector(registry=registry)
     desk = Desk(settings)
+    videos = VideoQueue(settings, desk.session)
     studies = open_studies(settings.studies, settings.database)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(videos.sweep_forever())
         yield
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping
         desk.close()
+        await asyncio.to_thread(videos.close)
         for study in studies.values():
             study.store.close()
 
     app = FastAPI(
         title="whet",
         version=__version__,
-        description="Restores pictures on this machine. They are neither kept nor passed on.",
+        description=(
+            "Restores pictures and videos on this machine. They are neither kept nor passed on."
+        ),
         # The usual pages load their scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
@@ -64,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     _add_problems(app)
     app.include_router(_restoring(settings, desk, registry))
+    app.include_router(video_routes(settings, videos, registry))
     app.include_router(_about(settings, desk, registry))
     add_pages(app)
     add_live(app)
@@ -145,9 +157,9 @@ def _about(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRo
         desk.time_models()
         return [_model(name, desk.seconds_per_mpx.get(name)) for name in model_names()]
 
-    @routes.get("/api/limits", summary="The largest picture that is taken")
+    @routes.get("/api/limits", summary="The largest picture and the longest video")
     async def limits() -> Limits:
-        return Limits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
+        return Limits(**{name: getattr(settings, name) for name in Limits.model_fields})
 
     @routes.get("/healthz", summary="Whether the server takes pictures")
     async def health() -> Health:
@@ -166,9 +178,7 @@ def _chosen(options: Options, upload: Upload) -> Options:
     named = {key: upload.fields[key] for key in Options.model_fields if key in upload.fields}
     chosen = Options.model_validate({**options.model_dump(), **named})
     for name in (options.model, chosen.model):
-        if name not in model_names():
-            known = ", ".join(model_names())
-            raise RefusedError(422, f"no model {name!r}; choose from {known}")
+        known_model(name)
     return chosen
 
 

@@ -31,7 +31,7 @@ from whet.metrics import psnr, ssim
 from whet.runtime import Session, open_session
 from whet.runtime.restore import restore_picture
 
-__all__ = ["Answer", "Desk", "Place", "Scores", "model_names"]
+__all__ = ["Answer", "Desk", "Place", "Scores", "known_model", "model_names"]
 
 Result = TypeVar("Result")
 
@@ -194,7 +194,7 @@ class Desk:
         return image.read(_Sent(data), max_pixels=self._settings.max_pixels)
 
     def _restored(self, picture: Picture, model: str, strength: float) -> tuple[Picture, float]:
-        session = self._session(model)
+        session = self.session(model)
         started = time.perf_counter()
         after = restore_picture(session, picture, strength)
         seconds = time.perf_counter() - started
@@ -203,7 +203,8 @@ class Desk:
             self.seconds_per_mpx[model] = _mixed(self.seconds_per_mpx.get(model, pace), pace)
         return after, seconds
 
-    def _session(self, model: str) -> Session:
+    def session(self, model: str) -> Session:
+        """Return the one session of a model, which several threads may use."""
         with self._opening:
             if model not in self._sessions:
                 settings = self._settings
@@ -213,7 +214,7 @@ class Desk:
             return self._sessions[model]
 
     def _time(self, name: str) -> None:
-        session = self._session(name)
+        session = self.session(name)
         side = _TIMING_SIDE_PX
         noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
         session.restore(noise)  # the first run allocates
@@ -227,6 +228,17 @@ def model_names() -> tuple[str, ...]:
     """Return the names that may be asked for; int8 twins are chosen where they are faster."""
     names = shipped()
     return tuple(n for n in names if n.removesuffix("-int8") == n or n[:-5] not in names)
+
+
+def known_model(name: str) -> str:
+    """Return the name of a model that may be asked for.
+
+    Raises:
+        RefusedError: 422, there is none of that name.
+    """
+    if name not in (known := model_names()):
+        raise RefusedError(422, f"no model {name!r}; choose from {', '.join(known)}")
+    return name
 
 
 def _area(picture: Picture) -> int:

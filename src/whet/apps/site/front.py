@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from whet.apps.site.problem import RefusedError, response
 from whet.apps.site.settings import Settings, is_loopback
 
-__all__ = ["HEADERS", "Front", "log_as_json"]
+__all__ = ["HEADERS", "Front", "log", "log_as_json"]
 
 HEADERS: Mapping[str, str] = {
     # Nothing from elsewhere, nothing inline; blob: is what the visitor picked.
@@ -118,7 +118,7 @@ class Front:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         facts = {"method": method, "route": route, "status": status, "ms": round(seconds * 1e3, 1)}
-        _LOG.info("request", extra={"facts": {**facts, **scope.get("whet.facts", {})}})
+        log("request", **facts, **scope.get("whet.facts", {}))
 
 
 def _name(host: str) -> str:
@@ -139,6 +139,11 @@ class _Json(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def log(event: str, **facts: object) -> None:
+    """Write one line about something that happened."""
+    _LOG.info(event, extra={"facts": facts})
 
 
 def log_as_json(*, quiet: bool = False) -> None:

@@ -11,6 +11,10 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "MAX_SECONDS",
+    "MAX_VIDEO_BYTES",
+    "MAX_VIDEO_SECONDS",
+    "MAX_VIDEO_WORK",
+    "VIDEOS",
     "WAITING",
     "Settings",
     "drawn_token",
@@ -25,6 +29,13 @@ MAX_PIXELS = 2**26
 
 MAX_SECONDS = 120.0
 WAITING = 8
+
+VIDEOS = 4
+MAX_VIDEO_BYTES = 2**29
+"""Default limit of a video, 537 MB; on disk, not in memory."""
+
+MAX_VIDEO_SECONDS = 600.0
+MAX_VIDEO_WORK = 3600.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,10 @@ class Settings:
         max_seconds: for a body to arrive, and again for its answer.
         workers: pictures restored at once; each takes all threads.
         waiting: pictures that may wait for a worker; the next one is refused.
+        videos: that may be here at once, from their upload until they are fetched.
+        max_video_bytes: of a video's upload.
+        max_video_seconds: that a video may last.
+        max_video_work: seconds that may be spent on one.
     """
 
     host: str = "127.0.0.1"
@@ -60,6 +75,10 @@ class Settings:
     max_seconds: float = MAX_SECONDS
     workers: int = 1
     waiting: int = WAITING
+    videos: int = VIDEOS
+    max_video_bytes: int = MAX_VIDEO_BYTES
+    max_video_seconds: float = MAX_VIDEO_SECONDS
+    max_video_work: float = MAX_VIDEO_WORK
 
     @property
     def loopback(self) -> bool:

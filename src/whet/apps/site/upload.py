@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from whet.apps.site.problem import RefusedError
 from whet.apps.site.settings import Settings
 
-__all__ = ["Upload", "read_body", "read_upload"]
+__all__ = ["Upload", "in_time", "read_body", "read_upload"]
 
 _MOST_PARTS = 16
 
@@ -45,7 +45,7 @@ async def read_upload(request: Request, settings: Settings) -> Upload:
         RefusedError: 400 no readable form, 408 too slow, 413 too large.
     """
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with _in_time(settings.max_seconds):
+        async with in_time(settings.max_seconds):
             return await _form(request, settings.max_bytes)
     return Upload(
         {"picture": await read_body(request, settings.max_bytes, settings.max_seconds)}, {}
@@ -58,12 +58,17 @@ async def read_body(request: Request, max_bytes: int, max_seconds: float) -> byt
     Raises:
         RefusedError: 408 too slow, 413 too large.
     """
-    async with _in_time(max_seconds):
+    async with in_time(max_seconds):
         return b"".join([chunk async for chunk in _limited(request, max_bytes)])
 
 
 @asynccontextmanager
-async def _in_time(max_seconds: float) -> AsyncIterator[None]:
+async def in_time(max_seconds: float) -> AsyncIterator[None]:
+    """Give an upload a time.
+
+    Raises:
+        RefusedError: 408, it took longer.
+    """
     try:
         async with asyncio.timeout(max_seconds):
             yield
