@@ -108,6 +108,30 @@ def test_augmentation_reaches_all_eight_symmetries() -> None:
     assert len(places) == 8
 
 
+def test_every_crop_is_a_window_of_its_picture_turned_or_mirrored() -> None:
+    generator = torch.Generator().manual_seed(2)
+    sides = [(9, 12), (11, 7), (6, 6)]
+    images = [torch.randint(0, 256, (3, *s), generator=generator).to(torch.uint8) for s in sides]
+    windows = set()
+    for image in images:
+        for top in range(image.shape[1] - 5):
+            for left in range(image.shape[2] - 5):
+                window = image[:, top : top + 6, left : left + 6]
+                for quarter in range(4):
+                    turned = window.rot90(quarter, (1, 2))
+                    windows |= {tuple(t.flatten().tolist()) for t in (turned, turned.flip(2))}
+    bank = CropBank(images, images, images[1:], (1, 2))
+    seen = set()
+    for step in range(60):
+        batch = bank.batch(4, step, 3, 6)
+        assert batch.teacher is not None
+        assert torch.equal(batch.sharp, batch.degraded)
+        assert torch.equal(batch.sharp, batch.teacher)
+        seen |= {tuple((s * 255).round().int().flatten().tolist()) for s in batch.sharp}
+    assert seen <= windows
+    assert len(seen) > 100
+
+
 def test_pairs_are_used_whole_and_unturned() -> None:
     sharp = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     batch = PairBank(sharp, sharp).batch(0, 0, 2, 16)
