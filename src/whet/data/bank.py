@@ -15,7 +15,7 @@ Both hold uint8: three times 298 photographs of 0.9 megapixels are 0.8 GB.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from whet.data.cutting import Pixels, Places
 from whet.data.degradations import degrade, draw
 from whet.errors import DataError
 from whet.image import read
@@ -181,60 +182,6 @@ def _cell_odds(photo: Tensor) -> np.ndarray:
     return cumulative
 
 
-class _Pixels:
-    """Pictures of any sizes as one long list of pixels, so that one lookup cuts a whole batch.
-
-    Cut one by one, 256 crops cost a GPU two thousand small operations, several times what a
-    training step of a small student takes.
-
-    Args:
-        images: uint8, N of (3, H, W).
-        device: where they live.
-    """
-
-    def __init__(self, images: Sequence[Tensor] | Tensor, device: torch.device | str) -> None:
-        self.heights = np.array([image.shape[-2] for image in images], np.int64)
-        self.widths = np.array([image.shape[-1] for image in images], np.int64)
-        ends = (self.heights * self.widths).cumsum()
-        self.starts = ends - self.heights * self.widths
-        self._pixels = torch.empty((int(ends[-1]), 3), dtype=torch.uint8, device=device)
-        for start, end, image in zip(self.starts, ends, images, strict=True):
-            self._pixels[start:end].view(*image.shape[-2:], 3).copy_(image.permute(1, 2, 0))
-
-    def cut(self, rows: np.ndarray, places: _Places, crop: int) -> Tensor:
-        """Return crops of the images ``rows``, float32 (N, 3, crop, crop) in [0, 1]."""
-        width = self.widths[rows]
-        origin = self.starts[rows] + places.top * width + places.left
-        # Flipped, an axis is walked backwards from its far end; turned, the axes change places.
-        down = np.where(places.upside_down, -width, width)
-        right = np.where(places.mirrored, -1, 1)
-        origin += (crop - 1) * (np.where(places.upside_down, width, 0) + places.mirrored)
-        steps = np.where(places.turned, (right, down), (down, right))
-        first, row_step, column_step = (
-            torch.from_numpy(values).to(self._pixels.device).view(-1, 1, 1)
-            for values in (origin, *steps)
-        )
-        line = torch.arange(crop, device=self._pixels.device)
-        index = first + row_step * line.view(1, -1, 1) + column_step * line.view(1, 1, -1)
-        chosen = self._pixels.index_select(0, index.flatten())
-        return _float(chosen.view(len(rows), crop, crop, 3).permute(0, 3, 1, 2))
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where each crop of a batch lies and which of the eight symmetries it gets; arrays (N,)."""
-
-    top: np.ndarray
-    left: np.ndarray
-    mirrored: np.ndarray
-    upside_down: np.ndarray
-    turned: np.ndarray
-
-    def only(self, chosen: np.ndarray) -> _Places:
-        """Return the places of some crops."""
-        return _Places(*(getattr(self, f.name)[chosen] for f in fields(self)))
-
-
 class CropBank:
     """Crops degraded beforehand, with the teacher's output where there is one.
 
@@ -255,9 +202,9 @@ class CropBank:
     ) -> None:
         if not len(sharp):
             raise DataError("there is nothing to train on; name a folder of pairs or a bank")
-        self._sharp = _Pixels(sharp, device)
-        self._degraded = _Pixels(degraded, device)
-        self._teacher = None if teacher is None else _Pixels(teacher, device)
+        self._sharp = Pixels(sharp, device)
+        self._degraded = Pixels(degraded, device)
+        self._teacher = None if teacher is None else Pixels(teacher, device)
         self._teacher_row = np.full(len(sharp), -1)
         self._teacher_row[list(taught)] = np.arange(len(taught))
 
@@ -283,7 +230,7 @@ class CropBank:
         teacher = sharp.index_copy(0, where, outputs)
         return Batch(degraded, sharp, teacher, torch.from_numpy(teacher_rows >= 0).to(sharp.device))
 
-    def _places(self, rows: np.ndarray, crop: int, rng: np.random.Generator) -> _Places:
+    def _places(self, rows: np.ndarray, crop: int, rng: np.random.Generator) -> Places:
         height, width = self._sharp.heights[rows], self._sharp.widths[rows]
         if crop > min(height.min(), width.min()):
             small = int(np.argmin(np.minimum(height, width)))
@@ -292,7 +239,7 @@ class CropBank:
                 "use --set crop=.. or a bank of larger crops"
             )
         top, left = rng.integers(height - crop + 1), rng.integers(width - crop + 1)
-        return _Places(top, left, *rng.integers(2, size=(3, len(rows))).astype(bool))
+        return Places(top, left, *rng.integers(2, size=(3, len(rows))).astype(bool))
 
 
 def _epoch_indices(seed: int, step: int, size: int, count: int, rank: int) -> list[int]:
@@ -310,13 +257,13 @@ def _epoch_indices(seed: int, step: int, size: int, count: int, rank: int) -> li
 class PairBank(CropBank):
     """Whole (resized) pairs, one batch element each: what the founding run trained on."""
 
-    def _places(self, rows: np.ndarray, crop: int, rng: np.random.Generator) -> _Places:  # noqa: ARG002
+    def _places(self, rows: np.ndarray, crop: int, rng: np.random.Generator) -> Places:  # noqa: ARG002
         sides = (*self._sharp.heights[rows], *self._sharp.widths[rows])
         if any(side != crop for side in sides):
             raise DataError("pairs that were resized beforehand are used whole")
         nowhere = np.zeros(len(rows), np.int64)
         never = nowhere.astype(bool)
-        return _Places(nowhere, nowhere, never, never, never)
+        return Places(nowhere, nowhere, never, never, never)
 
 
 class MixedBank:
