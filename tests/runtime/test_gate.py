@@ -63,6 +63,11 @@ def test_contrast_and_depth_do_not_matter() -> None:
     assert measured(pixels // 4) == pytest.approx(measured(pixels), rel=0.05)
 
 
+def test_brightness_alone_measures_the_same() -> None:
+    luma = detailed()[..., 1]
+    assert measured(luma) == pytest.approx(measured(np.stack([luma] * 3, axis=-1)), rel=1e-5)
+
+
 def test_the_measure_is_the_ratio_of_squared_differences() -> None:
     """One tile, by loops: the least of four directions, the noise of one tile is all there is."""
     rng = np.random.default_rng(3)

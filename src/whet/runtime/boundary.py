@@ -109,7 +109,9 @@ def _swap_runs(pixels: Bytes, shape: tuple[int, int, int], block: int) -> Bytes:
     return np.ascontiguousarray(runs.swapaxes(1, 2)).view(np.uint8)
 
 
-def byte_graph(model: onnx.ModelProto, tail: Tail, *, strength: bool = False) -> ByteGraph:
+def byte_graph(
+    model: onnx.ModelProto, tail: Tail, *, strength: bool = False, planar: bool = False
+) -> ByteGraph:
     """Rebuild the graph of a model file between bytes.
 
     Args:
@@ -117,6 +119,8 @@ def byte_graph(model: onnx.ModelProto, tail: Tail, *, strength: bool = False) ->
         tail: which form of the last sum; see the module's table.
         strength: add the input :data:`STRENGTH` and return
             ``degraded + strength * (restored - degraded)``, computed in float32 before rounding.
+        planar: the model comes from :func:`whet.runtime.yuv.planar_model` and takes blocks of
+            half as many bytes.
     """
     between = onnx.ModelProto()
     between.CopyFrom(model)
@@ -130,7 +134,8 @@ def byte_graph(model: onnx.ModelProto, tail: Tail, *, strength: bool = False) ->
         _add_planes(graph, door, residual)
     else:
         _add_pixels(graph, residual)
-    shape: list[str | int | None] = [1, "rows", "columns", COLOURS * block**2]
+    channels = COLOURS * block**2 // (2 if planar else 1)
+    shape: list[str | int | None] = [1, "rows", "columns", channels]
     del graph.input[:], graph.output[:], graph.value_info[:]
     graph.input.append(helper.make_tensor_value_info(BYTES_IN, TensorProto.UINT8, shape))
     graph.output.append(helper.make_tensor_value_info(BYTES_OUT, TensorProto.UINT8, shape))

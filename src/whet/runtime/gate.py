@@ -43,7 +43,7 @@ def sharpness(pixels: Pixels) -> float | None:
     """Return how sharp a frame is: 0.05 to 0.17 when soft, mostly above 0.2 when sharp.
 
     Args:
-        pixels: (H, W, 3) uint8 or uint16.
+        pixels: (H, W, 3) uint8 or uint16, or (H, W) uint8 luma.
 
     Returns:
         Mean squared difference of pixels 1 apart over that of pixels 4 apart, noise taken off
@@ -70,6 +70,8 @@ def _tiles(pixels: Pixels) -> Tiles | None:
     tops = np.linspace(0, height - side, rows).astype(int)
     lefts = np.linspace(0, width - side, columns).astype(int)
     tiles = np.stack([pixels[y : y + side, x : x + side] for y in tops for x in lefts])
+    if tiles.ndim == 3:
+        return tiles.astype(np.float32)
     luma: Tiles = tiles.astype(np.float32) @ _LUMA
     return luma if pixels.dtype == np.uint8 else luma / np.float32(257)
 
@@ -102,7 +104,7 @@ class Gate:
         """Return the share of restoration that the next frame gets: 0 lets it pass.
 
         Args:
-            pixels: (H, W, 3) uint8 or uint16.
+            pixels: as :func:`sharpness` takes them.
         """
         measured = sharpness(pixels)
         if measured is not None:  # one that cannot be told changes nothing

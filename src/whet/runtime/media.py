@@ -28,6 +28,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from whet.errors import MediaError
 from whet.image import Pixels, reason
+from whet.runtime.planes import FORMATS, Colours, Planes
 
 __all__ = ["MAX_FRAME_PX", "TO_RGB", "Frame", "Item", "VideoSource", "colours", "matrix_for", "why"]
 
@@ -47,13 +48,14 @@ class Frame:
     """One frame.
 
     Attributes:
-        pixels: (H, W, 3) uint8, or uint16 for sources of more than 8 bits.
+        pixels: (H, W, 3) uint8, or uint16 for sources of more than 8 bits; or the planes of
+            a source that is read as planes.
         pts: time of display in units of the stream's time base.
         duration: in the same units, 0 where unknown.
         passed: it was sharp and is as it was.
     """
 
-    pixels: Pixels
+    pixels: Pixels | Planes
     pts: int
     duration: int
     passed: bool = False
@@ -72,6 +74,7 @@ class VideoSource:
         first: the first decoded frame, which shows size, depth and rotation.
         deep: frames are uint16.
         matrix, full_range: how its YUV relates to RGB.
+        as_planes: yield frames as planes instead of RGB; only for those of :attr:`planar`.
         frame_count: number of frames that the header promises, or None.
         notes: what was wrong with the file so far, in sentences.
 
@@ -100,6 +103,14 @@ class VideoSource:
         self.deep = any(part.bits > 8 for part in self.first.format.components)
         self.matrix, self.full_range = colours(self.first)
         self.frame_count = self._promised()
+        self.as_planes = False
+
+    @property
+    def planar(self) -> Colours | None:
+        """How the planes relate to RGB, where frames are 4:2:0 in 8 bits; else None."""
+        if self.first.format.name not in FORMATS:
+            return None
+        return Colours(self.matrix, self.full_range)
 
     def _video_stream(self) -> Any:
         for stream in self.container.streams.video:
@@ -197,6 +208,9 @@ class VideoSource:
         if isinstance(item, av.Packet):
             return item
         self._decoded += 1
+        pts, duration = self._pts(item), item.duration or 0
+        if self.as_planes:
+            return Frame(Planes(self._like_first(item)), pts, duration)
         rgb = self._reformatter.reformat(
             item,
             width=self.first.width,
@@ -208,7 +222,20 @@ class VideoSource:
             dst_color_range=ColorRange.JPEG,
             interpolation=TO_RGB,
         )
-        return Frame(np.ascontiguousarray(rgb.to_ndarray()), self._pts(item), item.duration or 0)
+        return Frame(np.ascontiguousarray(rgb.to_ndarray()), pts, duration)
+
+    def _like_first(self, item: Any) -> Any:
+        """Return a frame in the size and format of the first one, which streams may leave."""
+        first = self.first
+        if (item.width, item.height, item.format.name) == (
+            first.width,
+            first.height,
+            first.format.name,
+        ):
+            return item
+        return self._reformatter.reformat(
+            item, width=first.width, height=first.height, format=first.format.name
+        )
 
     def _pts(self, frame: Any) -> int:
         """Return the frame's time; one that is missing or runs backwards is put right."""

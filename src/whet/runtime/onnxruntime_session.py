@@ -22,6 +22,8 @@ from whet.runtime.boundary import (
     from_blocks,
     to_blocks,
 )
+from whet.runtime.planes import Colours, Planar
+from whet.runtime.yuv import planar_model
 
 __all__ = ["open_engine"]
 
@@ -52,6 +54,30 @@ class _OnnxRuntimeEngine:
         with self._running:
             (restored,) = session.run([OUTPUT], {INPUT: planes})
         return cast(NDArray[np.float32], restored[0].transpose(1, 2, 0))
+
+    def planar(self, colours: Colours) -> Planar | None:
+        model = planar_model(self._model, colours)
+        if model is None:
+            return None
+        graphs = {
+            strength: byte_graph(model, Tail.PIXELS, strength=strength, planar=True)
+            for strength in (False, True)
+        }
+        opened: dict[bool, Any] = {}
+
+        def run(blocks: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+            blended = strength != 1
+            feeds: dict[str, NDArray[Any]] = {BYTES_IN: blocks}
+            if blended:
+                feeds[STRENGTH] = np.array(strength, np.float32)
+            with self._lock:
+                if blended not in opened:
+                    opened[blended] = self._build(graphs[blended].model)
+            with self._running:
+                (restored,) = opened[blended].run([BYTES_OUT], feeds)
+            return cast(NDArray[np.uint8], restored)
+
+        return Planar(graphs[False].block, run)
 
     def _session(self, kind: str) -> Any:
         """Return the session for one kind of pixels, built at its first use."""

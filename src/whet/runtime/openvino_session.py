@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import Counter, OrderedDict
+from queue import SimpleQueue
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from whet.errors import ModelError
 from whet.runtime import privacy
 from whet.runtime.boundary import COLOURS, Tail, byte_graph, from_blocks, to_blocks
+from whet.runtime.planes import Colours, Planar
+from whet.runtime.yuv import planar_model
 
 __all__ = ["open_engine", "properties"]
 
@@ -28,16 +32,20 @@ for that one anyway."""
 KEPT = 4
 """Sizes with a network of their own: each holds the activations of one picture."""
 
+MOST_LANES = 4
+"""Frames of a video at once: each holds its activations."""
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 
 class _Compiled:
-    """A compiled network and its buffers, for one thread at a time."""
+    """A compiled network and its buffers, for as many threads at a time as it has lanes."""
 
-    def __init__(self, compiled: Any) -> None:
-        self._request = compiled.create_infer_request()
-        self._lock = threading.Lock()
+    def __init__(self, compiled: Any, lanes: int) -> None:
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(lanes):
+            self._requests.put(compiled.create_infer_request())
 
     def run(self, inputs: list[Array]) -> Array:
         """Return the output for ``inputs``, of the shape and type of the first."""
@@ -46,19 +54,22 @@ class _Compiled:
         # Wrapped, not copied: the network reads and writes the arrays in place.
         tensors = [openvino.Tensor(array, shared_memory=True) for array in inputs]
         restored = np.empty_like(inputs[0])
-        with self._lock:
-            self._request.set_output_tensor(openvino.Tensor(restored, shared_memory=True))
+        request = self._requests.get()
+        try:
+            request.set_output_tensor(openvino.Tensor(restored, shared_memory=True))
             for index, tensor in enumerate(tensors):
-                self._request.set_input_tensor(index, tensor)
-            self._request.infer()
+                request.set_input_tensor(index, tensor)
+            request.infer()
+        finally:
+            self._requests.put(request)
         return restored
 
 
 class _AnySize:
     """A network, compiled as its use asks for."""
 
-    def __init__(self, core: Any, graph: onnx.ModelProto) -> None:
-        self._core = core
+    def __init__(self, core: Any, graph: onnx.ModelProto, lanes: int = 1) -> None:
+        self._core, self._lanes = core, lanes
         self._graph = graph.SerializeToString()
         self._lock = threading.Lock()
         self._pixels: Counter[Shape] = Counter()
@@ -89,7 +100,8 @@ class _AnySize:
         try:
             if shape is not None:
                 network.reshape({network.inputs[0]: list(shape)})
-            return _Compiled(self._core.compile_model(network, "CPU"))
+            options = {"NUM_STREAMS": self._lanes}
+            return _Compiled(self._core.compile_model(network, "CPU", options), self._lanes)
         except RuntimeError as error:
             raise _refusal(error) from error
 
@@ -116,8 +128,9 @@ class _OpenVinoEngine:
     def __init__(self, model: onnx.ModelProto, threads: int | None) -> None:
         import openvino
 
-        core = openvino.Core()
+        core = self._core = openvino.Core()
         core.set_property("CPU", properties(threads))
+        self._model, self._threads = model, threads
         plain = byte_graph(model, Tail.PLANES)
         self._block = plain.block
         # Each is compiled at its first picture, when its size is known.
@@ -138,6 +151,28 @@ class _OpenVinoEngine:
         planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None])
         restored = self._floats.run([planes])
         return cast(NDArray[np.float32], restored[0].transpose(1, 2, 0))
+
+    def planar(self, colours: Colours) -> Planar | None:
+        model = planar_model(self._model, colours)
+        if model is None:
+            return None
+        lanes = _lanes(self._threads)
+        graphs = [
+            byte_graph(model, Tail.PLANES, strength=s, planar=True).model for s in (False, True)
+        ]
+        plain, blended = (_AnySize(self._core, graph, lanes) for graph in graphs)
+
+        def run(blocks: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+            if strength == 1:
+                return plain.run([blocks])
+            return blended.run([blocks, np.array(strength, np.float32)])
+
+        return Planar(self._block, run, lanes)
+
+
+def _lanes(threads: int | None) -> int:
+    """Return how many frames of a video are restored at once: threads that share a frame wait."""
+    return min(threads or os.cpu_count() or 1, MOST_LANES)
 
 
 def properties(threads: int | None) -> dict[str, Any]:

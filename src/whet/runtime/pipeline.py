@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from whet.runtime.gate import Gate
 from whet.runtime.media import Frame, Item, VideoSource
+from whet.runtime.restoring import Restoring
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -131,20 +134,20 @@ def run(
         encode.finish()
 
     frames, passed, interrupted = 0, 0, False
+    restoring = Restoring(session, reader, strength, gate)
     decode.start()
     encode.start()
     try:
         try:
-            for item in decoded:
-                if isinstance(item, Frame) and strength:
-                    item = _restored(session, item, strength, gate)
-                if not restored.put(item):
-                    break
-                if isinstance(item, Frame):
-                    frames += 1
-                    passed += item.passed
-                    if progress:
-                        progress(frames)
+            with restoring:
+                for item in _restored(decoded, restoring):
+                    if not restored.put(item):
+                        break
+                    if isinstance(item, Frame):
+                        frames += 1
+                        passed += item.passed
+                        if progress:
+                            progress(frames)
             finish()
         except KeyboardInterrupt:
             interrupted = True
@@ -160,11 +163,19 @@ def run(
     return Outcome(frames, passed, interrupted)
 
 
-def _restored(session: Session, frame: Frame, strength: float, gate: Gate | None) -> Frame:
-    share = 1.0 if gate is None else gate.share(frame.pixels)
-    if share == 0:
-        return replace(frame, passed=True)
-    return replace(frame, pixels=session.restore(frame.pixels, strength * share))
+def _restored(decoded: Iterable[Item], restoring: Restoring) -> Iterator[Item]:
+    """Yield all items in order, with a few frames begun ahead of the one that is waited for."""
+    begun: deque[Callable[[], Item]] = deque()
+    for item in decoded:
+        begun.append(restoring.begin(item) if isinstance(item, Frame) else partial(_itself, item))
+        if len(begun) > restoring.ahead:
+            yield begun.popleft()()
+    while begun:
+        yield begun.popleft()()
+
+
+def _itself(item: Item) -> Item:
+    return item
 
 
 def _feed(reader: Iterable[Item], decoded: _Channel) -> None:

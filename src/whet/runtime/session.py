@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from whet.artifact import Card
 from whet.errors import InputError
-from whet.runtime.tiling import restore_tiled
+from whet.runtime.planes import Colours, Planar, Planes, from_blocks, to_blocks
+from whet.runtime.tiling import TILE_PX, restore_tiled
 
-__all__ = ["ArtifactSession", "Engine"]
+__all__ = ["ArtifactSession", "Engine", "PlanarSession", "planar_session"]
 
 
 class Engine(Protocol):
@@ -26,6 +27,9 @@ class Engine(Protocol):
 
     def restore_floats(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Restore float32 (H, W, 3) in [0, 1]."""
+
+    def planar(self, colours: Colours) -> Planar | None:
+        """Return what restores 4:2:0 video of ``colours``; None where there is no such way."""
 
 
 class ArtifactSession:
@@ -60,6 +64,18 @@ class ArtifactSession:
 
         return restore_tiled(run, image, multiple=self._card.multiple, halo=self._card.halo)
 
+    def planar(self, colours: Colours) -> PlanarSession | None:
+        """Return what restores 4:2:0 frames of 8 bits without a detour over RGB.
+
+        Args:
+            colours: of all the frames to come.
+
+        Returns:
+            None where the model or the runtime has no way to do so.
+        """
+        engine = self._engine.planar(colours)
+        return None if engine is None else PlanarSession(self._card, engine)
+
     def _restore_deep(self, tile: NDArray[np.uint16], strength: float) -> NDArray[np.uint16]:
         # float32 holds every 16-bit value exactly: no residual, no change.
         degraded: NDArray[np.float32] = np.divide(tile, 65535, dtype=np.float32)
@@ -67,6 +83,47 @@ class ArtifactSession:
         if strength != 1:
             restored = degraded + np.float32(strength) * (restored - degraded)
         return np.rint(restored.clip(0, 1) * np.float32(65535)).astype(np.uint16)
+
+
+class PlanarSession:
+    """Restores 4:2:0 frames; see :meth:`ArtifactSession.planar`.
+
+    Attributes:
+        at_once: frames that are best restored at the same time, by as many threads.
+    """
+
+    def __init__(self, card: Card, engine: Planar) -> None:
+        self._engine, self._card = engine, card
+        self.at_once = engine.at_once
+
+    def restore(self, planes: Planes, strength: float = 1.0) -> Planes:
+        """Return ``degraded + strength * (restored - degraded)``, rounded to bytes.
+
+        Args:
+            planes: of any size; not modified.
+            strength: above 0; 1 is what the network makes of it.
+        """
+        block = self._engine.block
+        blocks = to_blocks(planes, block, self._card.multiple)
+
+        def run(tile: NDArray[Any]) -> NDArray[Any]:
+            restored: NDArray[Any] = self._engine.run(tile[None], strength)[0]
+            return restored
+
+        restored = restore_tiled(
+            run,
+            blocks,
+            multiple=max(1, self._card.multiple // block),
+            halo=-(-self._card.halo // block),
+            tile=TILE_PX // block,
+        )
+        return from_blocks(restored, block, *planes.shape)
+
+
+def planar_session(session: Any, colours: Colours) -> PlanarSession | None:
+    """Return the planar side of a session; None where it has none, as those of other people."""
+    planar = getattr(session, "planar", None)
+    return None if planar is None else planar(colours)
 
 
 def _check(image: NDArray[Any], strength: float) -> None:

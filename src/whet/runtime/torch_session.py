@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from whet.artifact import INPUT, OUTPUT
 from whet.errors import ModelError
+from whet.runtime.planes import Colours, Planar
 
 __all__ = ["OPERATORS", "ArtifactModule", "open_engine"]
 
@@ -130,6 +131,10 @@ class _TorchEngine:
         degraded = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None]
         restored = self._network(degraded)[0].permute(1, 2, 0)
         return cast(NDArray[np.float32], restored.cpu().numpy())
+
+    def planar(self, colours: Colours) -> Planar | None:
+        del colours  # on a GPU, where this runtime belongs, converting costs next to nothing
+        return None
 
 
 def open_engine(model: onnx.ModelProto, threads: int | None) -> _TorchEngine:

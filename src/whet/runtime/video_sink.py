@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from whet.errors import MediaError
 from whet.runtime.media import Frame, Item, VideoSource
+from whet.runtime.planes import FORMATS, Planes
 
 __all__ = ["CODECS", "CONTAINERS", "Codec", "Container", "VideoSink"]
 
@@ -233,6 +234,8 @@ class VideoSink:
         self.output.mux_one(packet)
 
     def _encodable(self, frame: Frame) -> Any:
+        if isinstance(frame.pixels, Planes):
+            return self._timed(self._in_planes(frame.pixels), frame.pts)
         source = self._source
         pixels: NDArray[Any] = np.ascontiguousarray(frame.pixels)
         if pixels.dtype == np.uint8:
@@ -248,7 +251,18 @@ class VideoSink:
             dst_color_range=ColorRange.JPEG if source.full_range else ColorRange.MPEG,
             interpolation=_TO_YUV,
         )
-        encodable.pts, encodable.time_base = frame.pts, source.stream.time_base
+        return self._timed(encodable, frame.pts)
+
+    def _in_planes(self, planes: Planes) -> Any:
+        """Return planes as the encoder takes them: as they are, but for rare formats."""
+        wanted = self._video.codec_context.pix_fmt
+        if wanted in FORMATS:  # one memory layout, two names
+            return planes.frame
+        return self._reformatter.reformat(planes.frame, format=wanted)
+
+    def _timed(self, encodable: Any, pts: int) -> Any:
+        encodable.pts, encodable.time_base = pts, self._source.stream.time_base
+        encodable.pict_type = 0  # a decoded frame's would force the encoder's hand
         return encodable
 
     def close(self) -> None:
