@@ -51,7 +51,8 @@ class Recipe:
         taps: (student layer, teacher layer) pairs for the ``feature`` term.
         identity_start: let a fresh student start as the identity, see
             :func:`whet.train.start.start_as_identity`.
-        init: a student's weights to start from, or "" for a fresh one.
+        init: weights to start from, of the same student or a smaller one of its family, or ""
+            for a fresh one.
         resize_px: squeeze every pair to this square beforehand, as only the founding run does.
         pair_limit: use the first pairs only; 0 for all.
         precision: "float32", "bf16", or "auto" (bf16 on a GPU that has it).

@@ -7,8 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from whet.errors import ModelError
 from whet.models import build
-from whet.models.checkpoints import load_state, load_strict
+from whet.models.checkpoints import load_student
+from whet.models.realtime import Realtime
+from whet.train.grow import grow
 from whet.train.recipes import Recipe
 
 __all__ = ["fresh_student", "start_as_identity"]
@@ -23,16 +26,28 @@ _SHIFT = 0.5
 def fresh_student(recipe: Recipe) -> nn.Module:
     """Return the student of ``recipe`` with the weights that the run starts from.
 
+    ``recipe.init`` may be a smaller member of the real-time family; it is grown then.
+
     Raises:
-        InputError, ModelError: ``recipe.init`` is missing, broken or of another student.
+        InputError, ModelError: ``recipe.init`` is missing, broken or fits no part of the student.
     """
     torch.manual_seed(recipe.seed)
     student = build(recipe.student)
     if recipe.identity_start:
         start_as_identity(student)
     if recipe.init:
-        load_strict(student, load_state(Path(recipe.init)), recipe.init)
+        _begin_with(student, recipe)
     return student
+
+
+def _begin_with(student: nn.Module, recipe: Recipe) -> None:
+    name, given = load_student(Path(recipe.init))
+    if name == recipe.student:
+        student.load_state_dict(given.state_dict())
+    elif isinstance(given, Realtime) and isinstance(student, Realtime):
+        grow(given, student)
+    else:
+        raise ModelError(f"{recipe.init} is a {name}; {recipe.student} cannot start from it")
 
 
 @torch.no_grad()
