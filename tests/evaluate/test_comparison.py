@@ -70,6 +70,20 @@ def test_all_suites_can_be_asked_for_beside_pairs(
     assert names(found) == ["pairs", "sharp"]
 
 
+def test_a_shipped_name_is_that_file_and_not_the_one_this_machine_prefers(
+    monkeypatch: pytest.MonkeyPatch, picture: MakePicture
+) -> None:
+    from whet.evaluate import comparison
+
+    asked: list[str] = []
+    monkeypatch.setattr(
+        comparison, "open_session", lambda path: asked.append(Path(path).name) or open_session(path)
+    )
+    both = [opened(name)(picture(48, 56, 1)) for name in ("nano", "nano-int8")]
+    assert asked == ["nano.onnx", "nano-int8.onnx"]
+    assert not np.array_equal(*both)
+
+
 def test_squashed_pictures_are_scored_as_such(tmp_path: Path, pairs: Path) -> None:
     out = tmp_path / "out"
     evaluation = compare([], out, pairs=("pairs", pairs), resize=(24, 16))

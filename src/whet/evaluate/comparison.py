@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from whet.artifact import resolve
 from whet.errors import InputError
 from whet.evaluate.baselines import BASELINES, Restorer
 from whet.evaluate.measures import chosen as metrics_chosen
@@ -123,8 +124,11 @@ def _make_folder(out: Path) -> None:
 
 
 def opened(model: str) -> Restorer:
-    """Return a model file as a function of one uint8 HWC picture."""
-    session = open_session(model)
+    """Return a model as a function of one uint8 HWC picture.
+
+    A shipped name means that very file: ``nano`` is the float one even where int8 is faster.
+    """
+    session = open_session(resolve(model))
 
     def restore(degraded: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return session.restore(degraded)
