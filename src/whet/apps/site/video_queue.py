@@ -36,7 +36,8 @@ __all__ = ["State", "Video", "VideoQueue"]
 State = Literal["reserved", "uploading", "waiting", "working", "done", "failed"]
 
 _RESERVED_S = 60.0  # a place without an upload
-_KEPT_S = 900.0  # what nobody asks about any more
+_UNASKED_S = 180.0  # what nobody waits for any more; browsers ask once a minute when hidden
+_KEPT_S = 900.0  # a result
 _SWEEP_S = 15.0
 _LOG = logging.getLogger("whet.serve")
 
@@ -150,7 +151,7 @@ class VideoQueue:
         if (video := self._videos.get(id)) is None:
             raise RefusedError(404, "there is no such video; it may have been deleted, send again")
         if video.state in ("waiting", "working"):
-            video.until = time.monotonic() + _KEPT_S
+            video.until = time.monotonic() + _UNASKED_S
         return video
 
     async def receive(self, video: Video, chunks: AsyncIterator[bytes]) -> None:
@@ -179,7 +180,7 @@ class VideoQueue:
         except BaseException:
             self.drop(video)
             raise
-        video.state, video.until = "waiting", time.monotonic() + _KEPT_S
+        video.state, video.until = "waiting", time.monotonic() + _UNASKED_S
         video.job = self._pool.submit(self._work, video)
 
     async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> Kind:

@@ -26,17 +26,22 @@ async function askForToken() {
   sessionStorage.setItem(TOKEN, dialog.querySelector("input").value.trim());
 }
 
+const SILENT = "The server does not answer; is whet serve still running?";
+
+function headers() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
 /** POST and return the response; waits while the server is full. */
 async function post(address, body, { signal, onWait } = {}) {
   for (;;) {
-    const token = sessionStorage.getItem(TOKEN);
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
     let response;
     try {
-      response = await fetch(address, { method: "POST", body, headers, signal });
+      response = await fetch(address, { method: "POST", body, headers: headers(), signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem(0, "The server does not answer; is whet serve still running?");
+      throw new Problem(0, SILENT);
     }
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({ detail: response.statusText }));
@@ -64,6 +69,56 @@ export async function score(file, reference, options, how) {
   form.set("picture", file, "picture");
   form.set("reference", reference, "reference");
   return (await post(`api/score?${query(options)}`, form, how)).json();
+}
+
+const POLL_S = 0.4;
+
+/**
+ * Restore a video; returns {blob, status}. Options: model, strength. `onStatus` hears what the
+ * server says of it, and {state, share} while it travels. Nothing of it stays on the server.
+ */
+export async function restoreVideo(file, options, { signal, onWait, onStatus }) {
+  const place = await post(`api/videos?${query({ ...options, bytes: file.size })}`, null, { signal, onWait });
+  const address = `api/videos/${(await place.json()).id}`;
+  const drop = () => fetch(address, { method: "DELETE", headers: headers(), keepalive: true }).catch(() => {});
+  addEventListener("pagehide", drop);
+  try {
+    let status = await upload(address, file, signal, (share) => onStatus({ state: "uploading", share }));
+    for (; status.state !== "done"; status = await get(address)) {
+      if (status.state === "failed") throw new Problem(422, status.detail);
+      onStatus(status);
+      await pause(POLL_S);
+      signal.throwIfAborted();
+    }
+    onStatus({ state: "fetching" });
+    const result = await fetch(`${address}/result`, { signal });
+    if (!result.ok) throw new Problem(result.status, "the result cannot be fetched");
+    return { blob: await result.blob(), status };
+  } finally {
+    removeEventListener("pagehide", drop);
+    drop();
+  }
+}
+
+/** PUT with progress, which fetch does not tell. */
+function upload(address, file, signal, onShare) {
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", address);
+    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.onprogress = (event) => onShare(event.loaded / file.size);
+    request.onerror = () => failed(new Problem(0, SILENT));
+    request.onabort = () => failed(signal.reason);
+    request.onload = () => {
+      if (request.status < 300) done(request.response);
+      else failed(new Problem(request.status, request.response?.detail ?? request.statusText));
+    };
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    if (signal.aborted) failed(signal.reason);
+    else request.send(file);
+  });
 }
 
 export async function get(address) {

@@ -23,6 +23,7 @@ export class Compare {
         <span class="tag before"></span><span class="tag after"></span>
         <div class="handle" role="slider" tabindex="0" aria-valuemin="0" aria-valuemax="100"
           aria-label="Boundary between ${before} and ${after}"></div>
+        <p class="message" hidden></p>
         <div class="wait" hidden></div>
       </div>
       <div class="tools">
@@ -49,16 +50,20 @@ export class Compare {
     this.split = 50;
   }
 
-  /** Show two elements, both `width` x `height` picture pixels; the zoom starts anew if that changes. */
-  show(before, after, width, height) {
-    for (const element of [before, after]) {
+  /**
+   * Show two elements, both `width` x `height` picture pixels; the zoom starts anew if that changes.
+   * Either may be null. `over` hides `after`, which stays: a video that leaves the page would stop.
+   */
+  show(before, after, width, height, over = null) {
+    for (const element of [before, after, over]) {
       if (!element) continue;
       element.style.width = `${width}px`;
       element.style.height = `${height}px`;
       if (element instanceof HTMLImageElement) element.draggable = false;
     }
-    this.before.replaceChildren(before);
-    this.after.replaceChildren(...(after ? [after] : []));
+    fill(this.before, [before]);
+    fill(this.after, [after, over]);
+    this.view.classList.toggle("lone", !before !== !after);
     const [oldWidth, oldHeight] = this.#size;
     this.#size = [width, height];
     if (width !== oldWidth || height !== oldHeight) this.fit();
@@ -70,6 +75,13 @@ export class Compare {
     this.after.style.opacity = share;
     // At full strength nothing may shine through transparent parts.
     this.view.classList.toggle("full", share === 1 && this.after.childElementCount > 0);
+  }
+
+  /** A sentence instead of pictures, or "". */
+  set message(sentence) {
+    const place = this.view.querySelector(".message");
+    place.textContent = sentence;
+    place.hidden = !sentence;
   }
 
   set waiting(yes) {
@@ -232,4 +244,11 @@ export class Compare {
       this.#place();
     }
   }
+}
+
+/** Let a layer hold just these elements, without moving those that are there. */
+function fill(layer, elements) {
+  const wanted = elements.filter(Boolean);
+  for (const child of [...layer.children]) if (!wanted.includes(child)) child.remove();
+  for (const element of wanted) if (element.parentElement !== layer) layer.append(element);
 }

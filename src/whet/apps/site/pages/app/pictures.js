@@ -1,22 +1,22 @@
-// What the visitor picked: each file with what can be shown of it and what came back.
+// Pictures that the visitor picked: each file with what can be shown of it and what came back.
 
 import { Problem, restore } from "./api.js";
 
+const ENDINGS = { "image/jpeg": "jpg", "image/tiff": "tif", "image/x-portable-pixmap": "ppm", "image/heif": "heic" };
 const SHOWN = /^image\/(jpeg|png|webp|gif|bmp|avif)$/;
-let limits = { max_bytes: Infinity };
-
-export const limit = (found) => (limits = found);
 
 /** One picture. `results` maps a model's name to {image, blob, type, seconds}. */
 export class Picture {
+  moving = false;
   results = new Map();
   state = "waiting"; // waiting, working, done, failed
   sentence = "";
   reference = null;
   image = null;
 
-  constructor(file) {
+  constructor(file, limits) {
     this.file = file;
+    this.limits = limits;
     this.name = file.name || "pasted picture";
   }
 
@@ -24,14 +24,14 @@ export class Picture {
     return this.name.replace(/\.[^.]+$/, "") || "picture";
   }
 
+  /** [width, height] in pixels, or null. */
+  get size() {
+    return this.image && [this.image.naturalWidth, this.image.naturalHeight];
+  }
+
   /** Why it is not worth sending, or "". */
   get refusal() {
-    const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-    if (this.file.type.startsWith("video/"))
-      return `${this.name} is a video; sharpen it with: whet video "${this.name}"`;
-    if (this.file.size > limits.max_bytes)
-      return `${this.name} has ${megabytes(this.file.size)} MB, the limit is ${megabytes(limits.max_bytes)}`;
-    return this.file.size ? "" : `${this.name} is empty`;
+    return tooLarge(this, this.limits.max_bytes);
   }
 
   /** Load what the browser can show of the untouched picture. */
@@ -59,10 +59,18 @@ export class Picture {
 
   /** The file to keep, as the command line would write it. */
   async download(model, strength, how) {
-    const ready = this.results.get(model);
-    if (strength === 1 && ready) return ready.blob;
-    return (await restore(this.file, { model, strength }, how)).blob;
+    const ready = strength === 1 && this.results.get(model);
+    const { blob } = ready || (await restore(this.file, { model, strength }, how));
+    const ending = ENDINGS[blob.type] ?? blob.type.split("/")[1];
+    return new File([blob], `${this.stem}-whet.${ending}`, { type: blob.type });
   }
+}
+
+/** Say that a file is empty or has more than `most` bytes, or "". */
+export function tooLarge({ name, file }, most = Infinity) {
+  const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+  if (file.size > most) return `${name} has ${megabytes(file.size)} MB, the limit is ${megabytes(most)}`;
+  return file.size ? "" : `${name} is empty`;
 }
 
 async function shown(blob) {
@@ -78,23 +86,22 @@ async function shown(blob) {
   return image;
 }
 
-/** Draw a small copy of an image. */
-export function thumbnail(image) {
+/** Draw a small copy of an image or of a video's frame. */
+export function thumbnail(image, [wide, high]) {
   const canvas = document.createElement("canvas");
   canvas.width = 184;
   canvas.height = 140;
-  const scale = Math.max(184 / image.naturalWidth, 140 / image.naturalHeight);
-  const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+  const scale = Math.max(184 / wide, 140 / high);
+  const [width, height] = [wide * scale, high * scale];
   canvas.getContext("2d").drawImage(image, (184 - width) / 2, (140 - height) / 2, width, height);
   return canvas;
 }
 
-/** Hand a blob to the browser's downloads. */
-export function save(blob, stem) {
-  const endings = { "image/jpeg": "jpg", "image/tiff": "tif", "image/x-portable-pixmap": "ppm", "image/heif": "heic" };
+/** Hand a file to the browser's downloads. */
+export function save(file) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${stem}-whet.${endings[blob.type] ?? blob.type.split("/")[1]}`;
+  link.href = URL.createObjectURL(file);
+  link.download = file.name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }

@@ -1,12 +1,22 @@
-// The page that restores pictures.
+// The page that restores pictures and videos.
 
 import { get, score } from "./api.js";
+import { Beyond } from "./beyond.js";
 import { Compare } from "./compare.js";
-import { limit, Picture, save, thumbnail } from "./pictures.js";
+import { Film, isFilm, progress, share } from "./films.js";
+import { Picture, save, thumbnail } from "./pictures.js";
+import { Player } from "./player.js";
 
 const $ = (id) => document.getElementById(id);
 const compare = new Compare($("compare"));
-const pictures = [];
+const beyond = new Beyond();
+const player = new Player(compare.tools, () => {
+  if (strength() <= 1 || !shownAfter()) return;
+  beyond.renew();
+  beyond.draw(strength());
+});
+const pictures = []; // and videos
+let limits = {};
 let current = null;
 let working = false;
 
@@ -18,12 +28,15 @@ function say(sentence, problem = false) {
   $("status").classList.toggle("problem", problem);
 }
 
-const patience = { onWait: (seconds) => say(`The server is busy; trying again in ${seconds} s.`) };
+const patience = {
+  onWait: (seconds) => say(`The server is busy; trying again in ${seconds} s.`),
+  told: (film) => film === current && show(),
+};
 
 // Taking pictures in
 
 function add(files) {
-  const fresh = [...files].map((file) => new Picture(file));
+  const fresh = [...files].map((file) => new (isFilm(file) ? Film : Picture)(file, limits));
   const refused = fresh.map((picture) => picture.refusal).filter(Boolean);
   const taken = fresh.filter((picture) => !picture.refusal);
   if (refused.length) say(refused.join("\n"), true);
@@ -51,11 +64,11 @@ function addToStrip(picture) {
 }
 
 function mark(picture, state, sentence = "") {
-  const words = { waiting: "waits", working: "is being restored", done: "is restored", failed: "cannot be restored" };
+  const words = { waiting: "waits", working: "is being restored", done: "is restored", failed: "cannot be restored", stopped: "was stopped" };
   picture.state = state;
   picture.sentence = sentence;
   picture.button.className = state;
-  picture.button.querySelector("i").textContent = { waiting: "…", working: "…", done: "✓", failed: "!" }[state];
+  picture.button.querySelector("i").textContent = { waiting: "…", working: "…", done: "✓", failed: "!", stopped: "–" }[state];
   picture.button.setAttribute("aria-label", `${picture.name} ${words[state]}`);
 }
 
@@ -64,7 +77,7 @@ async function work() {
   if (working) return;
   working = true;
   const wanted = () => {
-    const waits = (picture) => picture && picture.state !== "failed" && !picture.results.has(model());
+    const waits = (picture) => picture && !["failed", "stopped"].includes(picture.state) && !picture.results.has(model());
     return waits(current) ? current : pictures.find(waits);
   };
   for (let picture = wanted(); picture; picture = wanted()) {
@@ -74,20 +87,21 @@ async function work() {
       await picture.restore(model(), patience);
       mark(picture, "done");
       if (picture.image && !picture.button.querySelector("canvas"))
-        picture.button.prepend(thumbnail(picture.image));
+        picture.button.prepend(thumbnail(picture.image, picture.size));
     } catch (error) {
-      mark(picture, "failed", `${picture.name}: ${error.message}`);
+      if (error.name === "AbortError") mark(picture, "stopped");
+      else mark(picture, "failed", `${picture.name}: ${error.message}`);
     }
     if (picture === current) show();
-    progress();
+    tally();
   }
   working = false;
 }
 
-function progress() {
+function tally() {
   const failed = pictures.filter((picture) => picture.state === "failed");
   const ready = pictures.filter((picture) => picture.results.has(model())).length;
-  const counted = pictures.length > 1 ? `${ready} of ${pictures.length} pictures restored.` : "";
+  const counted = pictures.length > 1 ? `${ready} of ${pictures.length} restored.` : "";
   say([counted, ...failed.map((picture) => picture.sentence)].filter(Boolean).join("\n"), failed.length > 0);
 }
 
@@ -97,7 +111,7 @@ async function open(picture) {
   current = picture;
   for (const other of pictures) other.button.setAttribute("aria-current", other === picture);
   show();
-  if (!picture.image && picture.file.type.startsWith("image/")) {
+  if (!picture.image && (picture.moving || picture.file.type.startsWith("image/"))) {
     try {
       await picture.open(patience);
     } catch {
@@ -108,20 +122,65 @@ async function open(picture) {
   work();
 }
 
+const shownAfter = () => current?.results.get(model())?.image ?? null;
+
 function show() {
   const result = current.results.get(model());
-  const { image } = current;
+  const busy = !result && !["failed", "stopped"].includes(current.state);
   $("name").textContent = current.name;
-  const size = image ? `${image.naturalWidth} × ${image.naturalHeight}` : "";
-  const time = result?.seconds == null ? "" : `restored in ${seconds(result.seconds)}`;
-  const words = { failed: "cannot be restored", working: "restoring …", waiting: "waiting …", done: "" };
-  $("facts").textContent = [size, time || words[current.state]].filter(Boolean).join(", ") || "\u00a0";
-  compare.waiting = !result && current.state !== "failed";
-  $("download").disabled = !result;
-  if (image) compare.show(image, result?.image, image.naturalWidth, image.naturalHeight);
-  else compare.show(document.createElement("span"), null, 0, 0);
-  compare.strength = strength();
+  $("facts").textContent = facts(result) || "\u00a0";
+  compare.message = trouble(result);
+  compare.waiting = busy;
+  $("download").disabled = !result || Boolean(current.working);
+  $("referencefield").hidden = current.moving;
+  showProgress();
+  if (current.moving && (current.image ?? result?.image)) player.show(...[current.image, result?.image].filter(Boolean));
+  else player.hide();
+  mix();
   measure();
+}
+
+function facts(result) {
+  const words = { failed: "cannot be restored", stopped: "stopped", working: "restoring …", waiting: "waiting …", done: "" };
+  const size = current.size?.join(" × ");
+  const pace = result?.fps ? `restored at ${result.fps.toFixed(1)} frames / s` : "restored";
+  const time = result?.seconds == null ? pace : `restored in ${seconds(result.seconds)}`;
+  return [size, current.status ? progress(current.status) : result ? time : words[current.state]].filter(Boolean).join(", ");
+}
+
+/** What is said where no picture can be shown. */
+function trouble(result) {
+  if (current.state === "failed" && !current.image) return current.sentence;
+  if (!current.unplayable) return "";
+  if (result?.image) return "";
+  const then = result ? "Download it to see the result." : "It is restored all the same, for you to download.";
+  return `This browser cannot play ${current.name}. ${then}`;
+}
+
+/** The bar and the button of a video at work. */
+function showProgress() {
+  const working = Boolean(current.working);
+  $("job").hidden = !working && current.state !== "stopped";
+  $("progress").hidden = !working;
+  $("stop").textContent = working ? "Stop" : "Restore this video";
+  const done = working && current.status ? share(current.status) : null;
+  if (done == null) $("progress").removeAttribute("value");
+  else $("progress").value = done;
+}
+
+/** Show both pictures at the chosen strength. */
+function mix() {
+  const [before, after] = [current.image, shownAfter()];
+  const [wide, high] = current.size ?? [0, 0];
+  let over = null;
+  if (strength() > 1 && before && after) {
+    if (beyond.load(before, after, current.size)) {
+      beyond.draw(strength());
+      over = beyond.canvas;
+    } else say("This browser shows up to 100%; the download has the strength that you choose.");
+  }
+  compare.show(before, after, wide, high, over);
+  compare.strength = Math.min(1, strength());
 }
 
 const seconds = (value) => (value < 0.995 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(1)} s`);
@@ -130,7 +189,7 @@ const seconds = (value) => (value < 0.995 ? `${Math.round(value * 1000)} ms` : `
 
 $("strength").addEventListener("input", () => {
   $("strengthvalue").textContent = `${$("strength").value}%`;
-  compare.strength = strength();
+  if (current) mix();
 });
 $("strength").addEventListener("change", measure);
 
@@ -168,6 +227,7 @@ let measuring = null;
 async function measure() {
   measuring?.abort();
   const { reference } = current;
+  if (current.moving) return;
   $("scores").hidden = !reference;
   $("pickreference").textContent = reference ? "Choose another reference" : "Choose a reference";
   if (!reference || !current.results.has(model())) return;
@@ -200,11 +260,24 @@ $("referencefile").addEventListener("change", (event) => {
 
 async function download(picture) {
   try {
-    save(await picture.download(model(), strength(), patience), picture.stem);
+    save(await picture.download(model(), strength(), patience));
   } catch (error) {
-    say(`${picture.name}: ${error.message}`, true);
+    if (error.name !== "AbortError") say(`${picture.name}: ${error.message}`, true);
   }
 }
+
+$("stop").addEventListener("click", () => {
+  if (current.working) current.stop();
+  else {
+    mark(current, "waiting");
+    work();
+  }
+});
+compare.view.addEventListener("keydown", (event) => {
+  if (event.key !== " " || !current?.moving) return;
+  event.preventDefault();
+  player.toggle();
+});
 
 $("download").addEventListener("click", () => download(current));
 $("downloadall").addEventListener("click", async () => {
@@ -243,5 +316,5 @@ $("example").addEventListener("click", async () => {
   }
 });
 
-get("api/limits").then(limit, () => {});
+get("api/limits").then((found) => (limits = found), () => {});
 listModels().catch((error) => say(error.message, true));
