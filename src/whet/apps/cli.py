@@ -138,6 +138,9 @@ def video(
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", help="let frames pass that are sharp already")
     ] = True,
+    steady: Annotated[
+        bool, typer.Option("--steady/--no-steady", help="keep still scenes from trembling")
+    ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="keep finished parts, and go on behind them")
     ] = False,
@@ -162,6 +165,7 @@ def video(
             crf=crf,
             preset=preset,
             gate=gate,
+            steady=steady,
             resume=resume,
             overwrite=overwrite,
             progress=lambda done, total: advance(done, total),

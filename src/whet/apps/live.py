@@ -30,6 +30,9 @@ def live(
     strength: Annotated[float, typer.Option(help="0 leaves frames alone, 1 is full, up to 2")] = 1,
     fps: Annotated[float, typer.Option(min=1, max=240, help="frames a second to keep up")] = 30,
     split: Annotated[bool, typer.Option("--split", help="before on the left, after right")] = False,
+    steady: Annotated[
+        bool, typer.Option("--steady/--no-steady", help="keep still scenes from trembling")
+    ] = True,
     loop: Annotated[bool, typer.Option("--loop", help="begin a file again at its end")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="seconds, then end")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT to ask a camera for")] = None,
@@ -72,7 +75,7 @@ def live(
             rungs,
             source,
             open_sink,
-            LiveOptions(fps, strength, split, duration),
+            LiveOptions(fps, strength, split, duration, steady),
             clock=clock,
             stop=stop,
             note=note,

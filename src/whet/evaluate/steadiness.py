@@ -2,10 +2,11 @@
 
 Run as ``python -m whet.evaluate.steadiness PHOTOS [--model nano]``. A still photograph is repeated
 with new sensor noise in every frame and encoded in H.264 at the rates of calls. What then changes
-from frame to frame is noise and the codec, none of it the scene. Each frame is restored by itself,
-as in ``whet video``. The ratio of the changes after and before says how much flicker is added: 1 is
-none, and :data:`MOST` is the most that whet allows itself. It ends with exit code 1 where the mean
-absolute change, the stricter of the two ratios here, goes beyond.
+from frame to frame is noise and the codec, none of it the scene. The frames are restored as in
+``whet video``, with steadying or, with ``--no-steady``, without; what is compared is their RGB.
+The ratio of the changes after and before says how much flicker is added: 1 is none, and
+:data:`MOST` is the most that whet allows itself. It ends with exit code 1 where the mean absolute
+change, the stricter of the two ratios here, goes beyond.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -26,10 +27,26 @@ from numpy.typing import NDArray
 
 from whet import image
 from whet.errors import InputError
+from whet.runtime.planes import Colours, Planes
+from whet.runtime.session import planar_session
+from whet.runtime.steadying import Steadying
 
-__all__ = ["MOST", "RATES", "Flicker", "coded_still", "flicker", "temporal_change"]
+if TYPE_CHECKING:
+    from whet.runtime import Session
+
+__all__ = [
+    "MOST",
+    "RATES",
+    "Flicker",
+    "as_in_video",
+    "coded_still",
+    "flicker",
+    "shown",
+    "temporal_change",
+]
 
 Pixels = NDArray[np.uint8]
+Restore = Callable[[Sequence[Planes]], Sequence[NDArray[Any]]]
 
 RATES = (150, 400, 1000)
 """Kilobits per second of calls, as in whet's degradations."""
@@ -41,6 +58,7 @@ FPS = 25
 SETTLING = 12  # frames after which the encoder has spent its first bits
 NOISE = 3.0  # standard deviation of the sensor noise, in levels of 255
 _SIZE = (640, 360)
+_COLOURS = Colours(5, full_range=False)  # as untagged frames of this size are shown
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,7 @@ class Flicker:
 
 def coded_still(
     still: Pixels, kilobits: int, frames: int = 50, *, noise: float = NOISE, seed: int = 0
-) -> Iterator[Pixels]:
+) -> Iterator[Planes]:
     """Yield decoded frames of a still picture in H.264, from the settled ones on.
 
     Args:
@@ -98,7 +116,31 @@ def coded_still(
     with av.open(io.BytesIO(file.getvalue()), "r") as again:
         for index, frame in enumerate(again.decode(video=0)):
             if index >= SETTLING:
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                yield Planes(frame)
+
+
+def shown(planes: Planes) -> Pixels:
+    """Return a frame as players show it: uint8 (H, W, 3)."""
+    return np.asarray(planes.frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def as_in_video(session: Session, steady: bool) -> Restore:
+    """Return what restores one scene's frames as ``whet video`` does."""
+    planar = planar_session(session, _COLOURS)
+
+    def restore(frames: Sequence[Planes]) -> list[Pixels]:
+        steadying, results = Steadying(), []
+        for frame in frames:
+            degraded = shown(frame) if planar is None else planar.blocks(frame)
+            restored = (planar or session).restore(degraded)
+            if steady:
+                restored = steadying(degraded, restored)
+            results.append(
+                restored if planar is None else shown(planar.planes(restored, *frame.shape))
+            )
+        return results
+
+    return restore
 
 
 def temporal_change(frames: Sequence[Pixels]) -> tuple[float, float]:
@@ -111,15 +153,18 @@ def temporal_change(frames: Sequence[Pixels]) -> tuple[float, float]:
     return float(np.mean(absolute)), float(np.sqrt(np.mean(squared)))
 
 
-def flicker(
-    restore: Callable[[Pixels], Any], stills: Sequence[Pixels], kilobits: int, frames: int = 50
-) -> Flicker:
-    """Measure the change of static scenes, each restored frame by frame; return their mean."""
+def flicker(restore: Restore, stills: Sequence[Pixels], kilobits: int, frames: int = 50) -> Flicker:
+    """Measure the change of static scenes; return their mean.
+
+    Args:
+        restore: returns the RGB frames that become of one scene's.
+        stills: see :func:`coded_still`, as the other arguments.
+    """
     found = []
     for seed, still in enumerate(stills):
         degraded = list(coded_still(still, kilobits, frames, seed=seed))
-        restored = [restore(frame) for frame in degraded]
-        (before, before_rms), (after, after_rms) = map(temporal_change, (degraded, restored))
+        before, before_rms = temporal_change([shown(frame) for frame in degraded])
+        after, after_rms = temporal_change(restore(degraded))
         found.append((before, after, before_rms, after_rms))
     return Flicker(*(float(value) for value in np.mean(found, axis=0)))
 
@@ -151,6 +196,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "int8"))
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--no-steady", action="store_true")
     given = parser.parse_args(words)
     stills = _stills(given.photos, given.count)
     print("| model | kbit/s | change before | after | ratio | ratio, RMS |")
@@ -158,9 +204,10 @@ def main(words: Sequence[str] | None = None) -> int:
     worst = 0.0
     for name in given.model or ["nano"]:
         session = open_session(name, threads=given.threads, precision=given.precision)
+        restore = as_in_video(session, steady=not given.no_steady)
         label = f"{session.card.name} {session.card.precision}"
         for kilobits in RATES:
-            found = flicker(session.restore, stills, kilobits, given.frames)
+            found = flicker(restore, stills, kilobits, given.frames)
             worst = max(worst, found.ratio)
             print(
                 f"| {label} | {kilobits} | {found.degraded:.3f} | {found.restored:.3f} "

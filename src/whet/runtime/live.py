@@ -25,6 +25,7 @@ from whet.runtime.budget import PASS_THROUGH, Ladder, percentile
 from whet.runtime.live_sinks import QUIT, SPLIT, LiveSink, OpenSink
 from whet.runtime.live_sources import Clock, Grab
 from whet.runtime.newest import Grabber, Newest
+from whet.runtime.steadying import Steadying
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -61,12 +62,14 @@ class LiveOptions:
         strength: scales what restoration changes, 0 to 2.
         split: begin with the split view.
         duration_s: end after so many seconds; None goes on.
+        steady: keep restoration from trembling; see :mod:`whet.runtime.steadying`.
     """
 
     fps: float = 30
     strength: float = 1.0
     split: bool = False
     duration_s: float | None = None
+    steady: bool = True
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,7 @@ class _Stage:
         self._note, self._status, self._log = tell
         self._ladder = Ladder([rung.name for rung in self._rungs], options.fps)
         self._split = options.split
+        self._steadying = Steadying()
         self._latencies_ms = array("d")
         self._recent_ms: deque[float] = deque(maxlen=_RECENT)
         self._frames_by: dict[str, int] = {}
@@ -284,8 +288,11 @@ class _Stage:
 
     def _restored(self, rung: Rung, degraded: Pixels) -> Pixels:
         if rung.session is None:
+            self._steadying.reset()
             return degraded
         restored: Pixels = rung.session.restore(degraded, self._options.strength)
+        if self._options.steady:
+            restored = self._steadying(degraded, restored)
         return split(degraded, restored) if self._split else restored
 
     def _judge(self, busy_ms: float, at_s: float) -> None:

@@ -95,7 +95,7 @@ def parts_folder(target: Path) -> Path:
 
 
 def fingerprint(
-    source: Path, card: Card, encoding: Encoding, strength: float, gate: bool
+    source: Path, card: Card, encoding: Encoding, treatment: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return all that the parts of a run depend on; the parts of another run must not be joined."""
     status = source.stat()
@@ -103,8 +103,7 @@ def fingerprint(
         "source": [str(source.resolve()), status.st_size, status.st_mtime_ns],
         "model": [card.name, card.precision, card.weights_sha256],
         "encoding": asdict(encoding),
-        "strength": strength,
-        "gate": gate,
+        **treatment,
         "versions": [__version__, av.__version__],
     }
 

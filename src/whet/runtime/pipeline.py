@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from whet.runtime.gate import Gate
 from whet.runtime.media import Frame, Item, VideoSource
-from whet.runtime.restoring import Restoring
+from whet.runtime.restoring import Restoring, Treatment
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -108,9 +107,10 @@ def run(
     session: Session,
     reader: VideoSource,
     sink: Sink,
+    treatment: Treatment,
     *,
-    strength: float,
-    gate: Gate | None = None,
+    start: int = 0,
+    warm: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Run the three stages to the end, or to Ctrl-C.
@@ -119,8 +119,9 @@ def run(
         session: is called from this thread only.
         reader: what is left of it is decoded.
         sink: is closed at the end, abandoned on failure.
-        strength: scales what restoration changes; 0 lets every frame pass uncounted.
-        gate: decides which frames pass; None restores all.
+        treatment: what is done to frames.
+        start: number of the first frame that is left.
+        warm: frames that are restored and not handed on: those behind them depend on them.
         progress: called after every frame with the number of frames so far.
     """
     decoded, restored = _Channel(), _Channel()
@@ -134,13 +135,13 @@ def run(
         encode.finish()
 
     frames, passed, interrupted = 0, 0, False
-    restoring = Restoring(session, reader, strength, gate)
+    restoring = Restoring(session, reader, treatment, start)
     decode.start()
     encode.start()
     try:
         try:
             with restoring:
-                for item in _restored(decoded, restoring):
+                for item in _restored(_warmed(decoded, restoring, warm), restoring):
                     if not restored.put(item):
                         break
                     if isinstance(item, Frame):
@@ -172,6 +173,16 @@ def _restored(decoded: Iterable[Item], restoring: Restoring) -> Iterator[Item]:
             yield begun.popleft()()
     while begun:
         yield begun.popleft()()
+
+
+def _warmed(decoded: Iterable[Item], restoring: Restoring, warm: int) -> Iterator[Item]:
+    """Yield the items behind the first ``warm`` frames, which are restored for what they leave."""
+    for item in decoded:
+        if not warm:
+            yield item
+        elif isinstance(item, Frame):
+            warm -= 1
+            restoring.begin(item, share=1.0)()
 
 
 def _itself(item: Item) -> Item:

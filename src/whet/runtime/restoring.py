@@ -1,71 +1,154 @@
-"""Which way the frames of one video go through a session: as RGB, or as planes, several at once."""
+"""The way of a video's frames through a session: as RGB, or as planes and several at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from whet.runtime.gate import Gate
 from whet.runtime.media import Frame, VideoSource
 from whet.runtime.planes import Planes
 from whet.runtime.session import PlanarSession, planar_session
+from whet.runtime.steadying import Steadying
 
 if TYPE_CHECKING:
     from whet.runtime import Session
 
-__all__ = ["Restoring"]
+__all__ = ["Restoring", "Treatment"]
 
 Pending = Callable[[], Frame]
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to frames.
+
+    Attributes:
+        strength: scales what restoration changes; 0 lets every frame pass uncounted.
+        gate: decides which frames pass; None restores all.
+        steady_frames: keep restoration from trembling (:mod:`whet.runtime.steadying`), and begin
+            anew after so many frames, so that a run that goes on need not know all before; 0
+            does not.
+    """
+
+    strength: float = 1.0
+    gate: Gate | None = None
+    steady_frames: int = 0
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A frame in blocks of planes, on its way."""
+
+    blocks: NDArray[np.uint8]
+    strength: float
+    restored: Future[Any]
 
 
 class Restoring:
     """Takes the frames of a video in order, and gives them back in order.
 
     Planes are restored by threads of its own, RGB by the caller's when the result is asked for.
+    A frame that equals the one before to the byte is not restored again.
 
     Args:
         session: an open session.
         reader: of the video; it is told to yield planes where the session takes them.
-        strength: scales what restoration changes; 0 lets every frame pass uncounted.
-        gate: decides which frames pass; None restores all.
+        treatment: what to do.
+        start: number of the first frame that will come.
     """
 
     def __init__(
-        self, session: Session, reader: VideoSource, strength: float, gate: Gate | None
+        self, session: Session, reader: VideoSource, treatment: Treatment, start: int = 0
     ) -> None:
-        self._session, self._strength, self._gate = session, strength, gate
-        colours = reader.planar
+        self._session, self._treatment = session, treatment
+        colours, strength = reader.planar, treatment.strength
         self._planar: PlanarSession | None = None
         if colours is not None and strength:
             self._planar = planar_session(session, colours)
         reader.as_planes = colours is not None and (self._planar is not None or not strength)
-        lanes = self._planar.at_once if self._planar else 1
-        self.ahead = lanes if self._planar else 0
+        self.ahead = self._planar.at_once if self._planar else 0
         """Frames to begin before the first of them is asked for."""
-        self._pool = ThreadPoolExecutor(lanes, "whet-restore")
+        self._pool = ThreadPoolExecutor(max(1, self.ahead), "whet-restore")
+        self._begun: _Begun | None = None
+        self._steadying = Steadying()
+        self._asked = start
+        self._shown: tuple[Future[Any], Planes] | None = None
 
-    def begin(self, frame: Frame) -> Pending:
-        """Begin a frame; what is returned waits for its result."""
-        share = self._share(frame) if self._strength else None
-        if share is None:
+    def begin(self, frame: Frame, share: float | None = None) -> Pending:
+        """Begin a frame; what is returned waits for its result, and is to be called in order.
+
+        Args:
+            frame: the next one.
+            share: of restoration; None asks the gate.
+        """
+        if not self._treatment.strength:
             return lambda: frame
+        share = self._share(frame) if share is None else share
         if share == 0:
-            return lambda: replace(frame, passed=True)
-        pixels, strength = frame.pixels, self._strength * share
-        if not isinstance(pixels, Planes):
-            return lambda: replace(frame, pixels=self._session.restore(pixels, strength))
-        assert self._planar is not None
-        future = self._pool.submit(self._planar.restore, pixels, strength)
-        return lambda: replace(frame, pixels=future.result())
+            self._begun = None
+            return lambda: self._pass(frame)
+        strength = self._treatment.strength * share
+        if not isinstance(frame.pixels, Planes):
+            return lambda: self._rgb(frame, strength)
+        begun = self._begun = self._begin(frame.pixels, strength)
+        return lambda: self._planes(frame, begun)
 
     def _share(self, frame: Frame) -> float:
-        if self._gate is None:
+        if self._treatment.gate is None:
             return 1.0
         pixels = frame.pixels
-        return self._gate.share(pixels.y if isinstance(pixels, Planes) else pixels)
+        return self._treatment.gate.share(pixels.y if isinstance(pixels, Planes) else pixels)
+
+    def _begin(self, planes: Planes, strength: float) -> _Begun:
+        assert self._planar is not None
+        blocks, last = self._planar.blocks(planes), self._begun
+        if last and last.strength == strength and np.array_equal(last.blocks, blocks):
+            return last
+        restored = self._pool.submit(self._planar.restore, blocks, strength)
+        return _Begun(blocks, strength, restored)
+
+    # What follows happens when results are asked for: in the order of the frames.
+
+    def _pass(self, frame: Frame) -> Frame:
+        self._count()
+        self._steadying.reset()
+        self._shown = None
+        return replace(frame, passed=True)
+
+    def _rgb(self, frame: Frame, strength: float) -> Frame:
+        self._count()
+        pixels = frame.pixels
+        assert not isinstance(pixels, Planes)
+        restored = self._session.restore(pixels, strength)
+        return replace(frame, pixels=self._steadied(pixels, restored))
+
+    def _planes(self, frame: Frame, begun: _Begun) -> Frame:
+        anew = self._count()
+        if self._shown is None or self._shown[0] is not begun.restored or anew:
+            assert self._planar is not None
+            assert isinstance(frame.pixels, Planes)
+            steady = self._steadied(begun.blocks, begun.restored.result())
+            self._shown = (begun.restored, self._planar.planes(steady, *frame.pixels.shape))
+        return replace(frame, pixels=self._shown[1])
+
+    def _steadied(self, degraded: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
+        return self._steadying(degraded, restored) if self._treatment.steady_frames else restored
+
+    def _count(self) -> bool:
+        """Count a frame; return whether steadying begins anew with it."""
+        period = self._treatment.steady_frames
+        anew = period > 0 and self._asked % period == 0
+        if anew:
+            self._steadying.reset()
+        self._asked += 1
+        return anew
 
     def __enter__(self) -> Restoring:
         return self

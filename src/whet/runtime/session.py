@@ -96,28 +96,34 @@ class PlanarSession:
         self._engine, self._card = engine, card
         self.at_once = engine.at_once
 
-    def restore(self, planes: Planes, strength: float = 1.0) -> Planes:
+    def blocks(self, planes: Planes) -> NDArray[np.uint8]:
+        """Return a frame of any size as :meth:`restore` takes it."""
+        return to_blocks(planes, self._engine.block, self._card.multiple)
+
+    def restore(self, blocks: NDArray[np.uint8], strength: float = 1.0) -> NDArray[np.uint8]:
         """Return ``degraded + strength * (restored - degraded)``, rounded to bytes.
 
         Args:
-            planes: of any size; not modified.
+            blocks: from :meth:`blocks`; not modified.
             strength: above 0; 1 is what the network makes of it.
         """
         block = self._engine.block
-        blocks = to_blocks(planes, block, self._card.multiple)
 
         def run(tile: NDArray[Any]) -> NDArray[Any]:
             restored: NDArray[Any] = self._engine.run(tile[None], strength)[0]
             return restored
 
-        restored = restore_tiled(
+        return restore_tiled(
             run,
             blocks,
             multiple=max(1, self._card.multiple // block),
             halo=-(-self._card.halo // block),
             tile=TILE_PX // block,
         )
-        return from_blocks(restored, block, *planes.shape)
+
+    def planes(self, blocks: NDArray[np.uint8], height: int, width: int) -> Planes:
+        """Invert :meth:`blocks`."""
+        return from_blocks(blocks, self._engine.block, height, width)
 
 
 def planar_session(session: Any, colours: Colours) -> PlanarSession | None:

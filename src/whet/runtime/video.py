@@ -16,11 +16,13 @@ import av.error
 
 from whet.errors import MediaError
 from whet.image import replacing
+from whet.runtime import parts
 from whet.runtime.gate import Gate
 from whet.runtime.joining import join
 from whet.runtime.media import VideoSource, why
 from whet.runtime.parts import Encoding, PartsSink, fingerprint, parts_folder, remove_parts
 from whet.runtime.pipeline import Outcome, Sink, run
+from whet.runtime.restoring import Treatment
 from whet.runtime.video_sink import CONTAINERS, VideoSink
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def restore_video(
     crf: int | None = None,
     preset: str | None = None,
     gate: bool = True,
+    steady: bool = True,
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
@@ -106,6 +109,7 @@ def restore_video(
         crf: constant rate factor, lower is better and larger.
         preset: the encoder's speed setting.
         gate: let frames pass that are sharp already; see :mod:`whet.runtime.gate`.
+        steady: keep restoration from trembling; see :mod:`whet.runtime.steadying`.
         resume: keep finished parts beside the target until it is complete, and go on behind
             those that an earlier call with the same arguments left.
         overwrite: whether an existing file may be replaced, and kept parts be given up.
@@ -133,7 +137,7 @@ def restore_video(
     started = time.perf_counter()
     encoding = Encoding(container, codec or container.codec, crf, preset)
     reader = VideoSource(source)
-    job = _Job(session, reader, target, encoding, strength, gate, overwrite, progress)
+    job = _Job(session, reader, target, encoding, strength, gate, steady, overwrite, progress)
     try:
         made = job.in_parts() if resume else job.at_once()
     except av.error.FFmpegError as error:
@@ -157,6 +161,7 @@ class _Job:
     encoding: Encoding
     strength: float
     gate: bool
+    steady: bool
     overwrite: bool
     progress: Callable[[int, int | None], None] | None
 
@@ -182,12 +187,17 @@ class _Job:
         if target.exists() and not self.overwrite:
             raise MediaError(f"{target} exists already; add --overwrite to replace it")
         card = self.session.card
-        claim = fingerprint(reader.path, card, self.encoding, self.strength, self.gate)
+        treatment = {"strength": self.strength, "gate": self.gate, "steady": self.steady}
+        claim = fingerprint(reader.path, card, self.encoding, treatment)
         try:
             sink = PartsSink(folder, reader, self.encoding, claim, overwrite=self.overwrite)
             kept, passed = sink.frames, sink.passed
-            reader.skip(kept)
-            outcome = self._run(sink, kept, bool(sink.parts) and sink.parts[-1].last_passed)
+            passing = bool(sink.parts) and sink.parts[-1].last_passed
+            # Steadying looks back, but never past a multiple of this.
+            looks_back = self.steady and not passing and kept != reader.frame_count
+            warm = kept % parts.PART_FRAMES if looks_back else 0
+            reader.skip(kept - warm)
+            outcome = self._run(sink, kept, passing, warm)
         except (av.error.FFmpegError, OSError) as error:
             raise MediaError(f"{folder} cannot be written: {why(error)}") from error
         outcome = replace(outcome, frames=kept + outcome.frames, passed=passed + outcome.passed)
@@ -198,14 +208,19 @@ class _Job:
         remove_parts(folder)
         return self._report(target, outcome, [*sink.notes, *notes], kept)
 
-    def _run(self, sink: Sink, kept: int = 0, passing: bool = False) -> Outcome:
+    def _run(self, sink: Sink, kept: int = 0, passing: bool = False, warm: int = 0) -> Outcome:
         def tell(frames: int) -> None:
             if self.progress:
                 self.progress(kept + frames, self.reader.frame_count)
 
-        gate = Gate(passing) if self.gate else None
+        treatment = Treatment(
+            self.strength,
+            Gate(passing) if self.gate else None,
+            parts.PART_FRAMES if self.steady else 0,
+        )
+        start = kept - warm
         return run(
-            self.session, self.reader, sink, strength=self.strength, gate=gate, progress=tell
+            self.session, self.reader, sink, treatment, start=start, warm=warm, progress=tell
         )
 
     def _report(
