@@ -1,4 +1,4 @@
-"""Small films for the tests of pages: a photograph that moves to the side, with a tone."""
+"""Small films for the tests of pages: photographs that move to the side, and how sharp they are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
+import whet
 from commandline import MakePicture, soften
 
 RATE = 25
@@ -54,3 +57,25 @@ def looks(path: Path) -> tuple[str, list[str], int]:
     with av.open(str(path)) as opened:
         codecs = [stream.codec_context.name for stream in opened.streams]
         return opened.format.name, codecs, sum(1 for _ in opened.decode(video=0))
+
+
+def camera(path: Path) -> Path:
+    """Write what a camera sees: a photograph made soft by scaling, as YUV4MPEG2."""
+    photo = Path(whet.__file__).parent / "demo_data" / "heldout" / "the-spices-of-life.webp"
+    with Image.open(photo) as opened:
+        sharp = opened.convert("RGB")
+    soft = sharp.resize((sharp.width // 2, sharp.height // 2)).resize(sharp.size)
+    with path.open("wb") as stream:
+        stream.write(b"YUV4MPEG2 W640 H360 F15:1 Ip A1:1 C420jpeg\n")
+        for shift in range(0, 40, 4):
+            frame = soft.crop((100 + shift, 100, 740 + shift, 460)).convert("YCbCr")
+            y, cb, cr = frame.split()
+            small = (plane.resize((320, 180)).tobytes() for plane in (cb, cr))
+            stream.write(b"FRAME\n" + y.tobytes() + b"".join(small))
+    return path
+
+
+def steepness(pixels: NDArray[np.uint8]) -> float:
+    """Return the mean squared difference of neighbours."""
+    gray = pixels.astype(np.float64).mean(axis=2)
+    return float(np.mean(np.diff(gray, axis=0) ** 2) + np.mean(np.diff(gray, axis=1) ** 2))

@@ -20,9 +20,7 @@ pytest.importorskip("uvicorn", reason="needs the extra web")
 pytest.importorskip("playwright", reason="needs the extra browser")
 from playwright.sync_api import expect
 
-import whet
 from commandline import MakePicture, load, save, soften, succeed
-from whet.apps.site.browser_runtime import runtime_folder
 from whet.apps.site.pages import FOLDER, PAGES
 
 Visit = Callable[..., Any]
@@ -327,64 +325,6 @@ def test_what_can_be_pressed_has_a_name(
 
 
 # Live
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A camera's film: a photograph made soft by scaling, moving to the side, as YUV4MPEG2."""
-    photo = Path(whet.__file__).parent / "demo_data" / "heldout" / "the-spices-of-life.webp"
-    with Image.open(photo) as opened:
-        sharp = opened.convert("RGB")
-    soft = sharp.resize((sharp.width // 2, sharp.height // 2)).resize(sharp.size)
-    path = tmp_path_factory.mktemp("camera") / "clip.y4m"
-    with path.open("wb") as film:
-        film.write(b"YUV4MPEG2 W640 H360 F15:1 Ip A1:1 C420jpeg\n")
-        for shift in range(0, 40, 4):
-            frame = soft.crop((100 + shift, 100, 740 + shift, 460)).convert("YCbCr")
-            y, cb, cr = frame.split()
-            small = (plane.resize((320, 180)).tobytes() for plane in (cb, cr))
-            film.write(b"FRAME\n" + y.tobytes() + b"".join(small))
-    return path
-
-
-def steepness(pixels: NDArray[np.uint8]) -> float:
-    """Return the mean squared difference of neighbours."""
-    gray = pixels.astype(np.float64).mean(axis=2)
-    return float(np.mean(np.diff(gray, axis=0) ** 2) + np.mean(np.diff(gray, axis=1) ** 2))
-
-
-def test_a_camera_is_sharpened_in_the_browser(
-    home: str, launch: Callable[..., Any], clip: Path
-) -> None:
-    if runtime_folder() is None:
-        pytest.skip("the browser's runtime is not fetched; whet serve --fetch does it")
-    browser = launch(
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-video-capture={clip}",
-    )
-    page = browser.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
-    page.goto(home + "live")
-    assert page.evaluate("crossOriginIsolated")
-    page.get_by_role("button", name="Start the camera").click()
-    page.get_by_label("Resolution").select_option("360")
-    expect(page.locator("#lines")).to_have_text("360", **SOON)
-    expect(page.locator("#fps")).to_have_text(re.compile(r"\d"), **SOON)
-    before, after = (
-        np.array(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
-        for url in page.evaluate(
-            "() => [...document.querySelectorAll('.layer canvas')].map((c) => c.toDataURL())"
-        )
-    )
-    assert before.shape == after.shape == (360, 640, 3)
-    assert not np.array_equal(before, after)
-    assert steepness(after) > 1.02 * steepness(before)
-    assert float(page.inner_text("#fps")) > 0
-    assert [line for line in asked if not line.startswith(("GET " + home, "GET blob:"))] == []
-    page.get_by_role("button", name="Stop the camera").click()
-    expect(page.get_by_role("button", name="Start the camera")).to_be_visible()
 
 
 def test_the_live_page_says_what_to_run_without_the_runtime(

@@ -1,10 +1,11 @@
 // The network, off the page's thread: a frame comes in, the same frame and the restored one go back.
 
 const base = new URL("../", self.location.href);
-let runtime, session, canvas, context, input, multiple;
+const GPU = "WebGPU";
+let runtime, session, canvas, context, input, model, multiple, backend;
 
-/** Return a session on the GPU if there is a real one, else on the processor. */
-async function open(model) {
+/** Open the network on the GPU if there is a real one that computes, else on the processor. */
+async function open(gpu) {
   const options = { graphOptimizationLevel: "all" };
   const threads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
   const load = async (file) => {
@@ -14,12 +15,13 @@ async function open(model) {
     ort.env.logLevel = "error";
     return ort;
   };
-  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  const adapter = gpu && (await navigator.gpu?.requestAdapter().catch(() => null));
   if (adapter && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)) {
     try {
       runtime = await load("ort.webgpu.min.mjs");
       session = await runtime.InferenceSession.create(model, { ...options, executionProviders: ["webgpu"] });
-      return "WebGPU";
+      await tryOut();
+      return GPU;
     } catch {
       // Drivers differ in what they really do; the processor always works.
     }
@@ -27,6 +29,16 @@ async function open(model) {
   runtime = await load("ort.wasm.min.mjs");
   session = await runtime.InferenceSession.create(model, { ...options, executionProviders: ["wasm"] });
   return threads > 1 ? `processor, ${threads} threads` : "processor, one thread";
+}
+
+/** Restore a grey square, which must stay grey; this compiles what the first frame needs, too. */
+async function tryOut() {
+  const side = 8 * multiple;
+  const grey = new runtime.Tensor("float32", new Float32Array(3 * side * side).fill(0.5), [1, 3, side, side]);
+  const { restored } = await session.run({ degraded: grey });
+  const middle = (await restored.getData())[(side * side + side) >> 1];
+  restored.dispose();
+  if (!(Math.abs(middle - 0.5) < 0.1)) throw new Error("the GPU computes something else");
 }
 
 /** Restore one ImageBitmap at a number of lines; returns both pictures and the time it took. */
@@ -67,13 +79,20 @@ async function restore(bitmap, lines) {
 self.onmessage = async ({ data }) => {
   try {
     if (data.model) {
-      multiple = data.multiple;
-      self.postMessage({ opened: await open(data.model) });
-    } else {
-      const { before, after, milliseconds } = await restore(data.bitmap, data.lines);
-      self.postMessage({ before, after, milliseconds, taken: data.taken }, [before.data.buffer, after.data.buffer]);
+      ({ model, multiple } = data);
+      backend = await open(true);
+      self.postMessage({ opened: backend });
+      return;
     }
+    const { before, after, milliseconds } = await restore(data.bitmap, data.lines);
+    self.postMessage({ before, after, milliseconds, taken: data.taken }, [before.data.buffer, after.data.buffer]);
   } catch (error) {
-    self.postMessage({ failed: String(error?.message ?? error) });
+    const sentence = String(error?.message ?? error);
+    if (backend !== GPU) self.postMessage({ failed: sentence });
+    else {
+      // GPUs are lost when a laptop sleeps or a driver is renewed.
+      backend = await open(false).catch(() => null);
+      self.postMessage(backend ? { reopened: backend } : { failed: sentence });
+    }
   }
 };

@@ -137,6 +137,11 @@ function receive({ data }) {
     say(`The network cannot run here: ${data.failed}`, true);
     return;
   }
+  if (data.reopened) {
+    backend = data.reopened;
+    next();
+    return;
+  }
   draw("before", data.before);
   draw("after", data.after);
   compare.show(layers.before, layers.after, data.before.width, data.before.height);
