@@ -110,11 +110,12 @@ def row(name: str, runtime: str, p50_ms: float, **other: Any) -> dict[str, Any]:
 
 
 def test_ratios_are_to_the_founding_student_of_the_same_run() -> None:
-    nano, founding_ort, founding_ov = ratios(
+    nano, founding_ort, founding_ov, founding_int8 = ratios(
         [
             row("nano", "openvino", 5),
             row(FOUNDING, "onnxruntime", 1000, cpu_p50_ms=1500.0),
             row(FOUNDING, "openvino", 800),
+            row(FOUNDING, "openvino", 200, precision="int8"),
         ]
     )
     assert nano["times_founding"] == 200
@@ -122,6 +123,9 @@ def test_ratios_are_to_the_founding_student_of_the_same_run() -> None:
     assert nano["times_founding_cpu"] == 100
     assert founding_ort["times_founding"] == 1
     assert founding_ov["times_founding_same_runtime"] == 1
+    assert nano["times_founding_int8"] == 40
+    assert founding_int8["times_founding"] == 5
+    assert founding_ort["times_founding_int8"] is None, "its runtime has no int8 here"
 
 
 @pytest.mark.parametrize("other", [{"width": 1280}, {"threads": 1}, {"name": "dncnn"}])
@@ -162,7 +166,7 @@ def report(rows: list[dict[str, Any]]) -> Report:
         "processor": "Test", "processors": 2, "system": "Linux", "whet": "0", "python": "3",
         "versions": {"numpy": "2"}, "load_before": 0.1, "load_after": 0.2,
     }  # fmt: skip
-    return Report(machine, {}, ratios(rows), {"640x360": 99.5})
+    return Report(machine, {}, ratios(rows), {"640x360": {"veryfast": 99.5}})
 
 
 def test_tables_stand_apart_by_size_and_threads_and_put_the_fastest_first() -> None:
@@ -183,7 +187,7 @@ def test_tables_stand_apart_by_size_and_threads_and_put_the_fastest_first() -> N
         "## 1280 x 720, threads as the runtime likes",
     ]
     assert text.index("| quick float32 | openvino | 5.0 |") < text.index("| slow float32")
-    assert "Decoding and encoding alone: 99.5 fps." in text
+    assert "Decoding and encoding alone: 99.5 fps with veryfast." in text
     assert "x founding |" not in text.split("## ", 1)[1]  # nothing to compare with: no column
 
 
@@ -332,7 +336,22 @@ def test_the_founding_student_is_left_out_without_pytorch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contestants, "find_spec", lambda name: None)
-    assert contestants.founding_file(tmp_path) is None
+    assert contestants.founding_files(tmp_path) == []
+
+
+def test_the_founding_student_runs_in_float_and_int8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import whet.models
+    from whet.models.dncnn import DnCNN
+
+    smaller = DnCNN(width=4, blocks=1)
+    monkeypatch.setattr(whet.models, "build", lambda name: smaller)
+    found = models_of([str(path) for path in contestants.founding_files(tmp_path)], ["openvino"])
+    assert [(c.name, c.precision) for c in found] == [(FOUNDING, "float32"), (FOUNDING, "int8")]
+    assert {c.kmac_per_px for c in found} == {whet.models.MODELS["dncnn"].kmac_per_px}
+    for contestant in found:
+        assert open_contestant(contestant).restore(benchmark.picture(40, 24)).shape == (24, 40, 3)
 
 
 def test_memory_and_first_picture_come_from_another_process(tiny_artifact: Path) -> None:
@@ -363,10 +382,12 @@ def test_file_to_file_restores_the_whole_clip(
     (contestant,) = models_of([str(tiny_artifact)], ["onnxruntime"], (1,))
     frames = [benchmark.picture(64, 48, index) for index in range(5)]
     assert not np.array_equal(frames[0], frames[1])
-    fps, limit = file_to_file([contestant], frames)
-    assert seen == [5, 5]  # decoding and encoding alone, and the model
+    fps, limits = file_to_file([contestant], frames)
+    assert seen == [5] * 4  # decoding and encoding alone, and the model, with two presets
     assert fps.keys() == {contestant.label}
-    assert min(limit, *fps.values()) > 0
+    assert fps[contestant.label].keys() == {"planes_fps", "file_fps", "fast_file_fps"}
+    assert limits.keys() == {"veryfast", "ultrafast"}
+    assert min(*limits.values(), *fps[contestant.label].values()) > 0
 
 
 def test_opened_models_restore(tiny_artifact: Path) -> None:
@@ -390,16 +411,16 @@ def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def founding(monkeypatch: pytest.MonkeyPatch, tiny_artifact: Path) -> None:
     """A founding student of 10,000 weights: the real one takes seconds."""
 
-    def small(folder: Path) -> Path:
+    def small(folder: Path) -> list[Path]:
         from dataclasses import replace
 
         from whet.artifact import read_model, write_model
 
         model, card = read_model(tiny_artifact)
         write_model(folder / "founding.onnx", model, replace(card, name=FOUNDING))
-        return folder / "founding.onnx"
+        return [folder / "founding.onnx"]
 
-    monkeypatch.setattr(benchmark, "founding_file", small)
+    monkeypatch.setattr(benchmark, "founding_files", small)
 
 
 def test_bench_writes_json_and_markdown_with_every_contestant(
@@ -420,7 +441,9 @@ def test_bench_writes_json_and_markdown_with_every_contestant(
     )
     assert tiny["turns"] == 3
     assert tiny["file_fps"] > 0
-    assert by_name[FOUNDING]["file_fps"] is None
+    assert tiny["fast_file_fps"] > 0
+    assert tiny["planes_fps"] > 0
+    assert "file_fps" not in by_name[FOUNDING]
     assert made["limits"].keys() == {"64x48"}
     fastest = max(p["gops"] for p in made["peaks"]["64x48"] if p["precision"] == "float32")
     assert tiny["of_peak"] == pytest.approx(tiny["gops"] / fastest)

@@ -23,7 +23,7 @@ from whet.errors import InputError
 from whet.evaluate.contestants import (
     FOUNDING,
     Contestant,
-    founding_file,
+    founding_files,
     models_of,
     open_contestant,
     rivals_here,
@@ -98,7 +98,8 @@ class Row:
         contestant: who.
         size: width and height.
         timing: turn by turn.
-        extra: ``first_frame_ms``, ``peak_rss_mb``, ``idle_rss_mb``, ``file_fps``, where measured.
+        extra: ``first_frame_ms``, ``peak_rss_mb``, ``idle_rss_mb``, and what
+            :func:`~whet.evaluate.file_to_file.file_to_file` returns, where measured.
     """
 
     contestant: Contestant
@@ -129,14 +130,15 @@ class Report:
         machine: where, with which versions, under which load.
         options: what was asked for.
         rows: one per contestant and size, with ratios.
-        limits: frames per second of decoding and encoding alone, by size; empty if not measured.
+        limits: frames per second of decoding and encoding alone, by size and preset; empty if
+            not measured.
         peaks: what matrix products reached, by size of the pictures they took turns with.
     """
 
     machine: Mapping[str, Any]
     options: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
-    limits: Mapping[str, float]
+    limits: Mapping[str, Mapping[str, float]]
     peaks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -164,16 +166,19 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     ``times_founding`` compares with its float32 in ONNX Runtime,
     ``times_founding_same_runtime`` with its float32 in the row's own runtime,
-    ``times_founding_cpu`` with the former by processor time. The founding row has
-    the size and the threads of the row; None where there is no such row.
+    ``times_founding_cpu`` with the former by processor time, ``times_founding_int8`` with its
+    int8 in the row's own runtime. The founding row has the size and the threads of the row;
+    None where there is no such row.
     """
 
-    def founding(row: Mapping[str, Any], runtime: str) -> Mapping[str, Any] | None:
+    def founding(
+        row: Mapping[str, Any], runtime: str, precision: str = "float32"
+    ) -> Mapping[str, Any] | None:
         same = ("width", "height", "threads")
         for other in rows:
             if (
                 other["name"] == FOUNDING
-                and other["runtime"] == runtime
+                and (other["runtime"], other["precision"]) == (runtime, precision)
                 and all(other[key] == row[key] for key in same)
             ):
                 return other
@@ -189,6 +194,9 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "times_founding": ratio(row, founding(row, REFERENCE_RUNTIME), "latency_p50_ms"),
             "times_founding_same_runtime": ratio(
                 row, founding(row, row["runtime"]), "latency_p50_ms"
+            ),
+            "times_founding_int8": ratio(
+                row, founding(row, row["runtime"], "int8"), "latency_p50_ms"
             ),
             "times_founding_cpu": ratio(row, founding(row, REFERENCE_RUNTIME), "cpu_p50_ms"),
         }
@@ -221,11 +229,11 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="whet-bench-") as folder:
         contestants = models_of(options.models, options.runtimes, options.threads)
         if options.rivals:
-            if (path := founding_file(Path(folder))) is not None:
-                contestants += models_of([str(path)], options.runtimes, options.threads)
+            founding = [str(path) for path in founding_files(Path(folder))]
+            contestants += models_of(founding, options.runtimes, options.threads)
             contestants += rivals_here(options.threads)
         rows: list[dict[str, Any]] = []
-        limits: dict[str, float] = {}
+        limits: dict[str, Mapping[str, float]] = {}
         reached: dict[str, Sequence[Mapping[str, Any]]] = {}
         steps = len(sizes) * (1 + len(contestants) * options.probes + bool(options.clip_frames))
         done = 0
@@ -245,7 +253,7 @@ def bench(
             timings = take_turns(runs, options.rounds, options.seconds, meter=meter)
             best = peaks(gemms, timings)
             reached[size] = best.rows
-            file_fps: Mapping[str, float] = {}
+            file_fps: Mapping[str, Mapping[str, float | None]] = {}
             if options.clip_frames:
                 step(f"{size}, file to file")
                 own = [c for c in contestants if c.kind == "model" and c.name != FOUNDING]
@@ -253,7 +261,7 @@ def bench(
                     own, [picture(width, height, i) for i in range(options.clip_frames)]
                 )
             for contestant in contestants:
-                extra: dict[str, float | None] = {"file_fps": file_fps.get(contestant.label)}
+                extra = dict(file_fps.get(contestant.label, {}))
                 if options.probes:
                     step(f"{size}, memory of {contestant.label}")
                     extra |= probe(contestant, width, height)

@@ -29,14 +29,14 @@ __all__ = [
     "RIVALS",
     "Contestant",
     "Opened",
-    "founding_file",
+    "founding_files",
     "models_of",
     "open_contestant",
     "rivals_here",
 ]
 
 FOUNDING = "founding"
-"""Name of the founding student: the DnCNN in float32, whose weights do not matter for speed."""
+"""Name of the founding student: the DnCNN, whose weights do not matter for speed."""
 
 Pixels = NDArray[np.uint8]
 
@@ -128,12 +128,17 @@ def _files(name: str) -> list[Path]:
     return both or [resolve(name)]
 
 
-def founding_file(folder: Path) -> Path | None:
-    """Export the founding student to ``folder``; None where PyTorch is not installed."""
+def founding_files(folder: Path) -> list[Path]:
+    """Export the founding student to ``folder``, in float32 and int8, with random weights.
+
+    Returns:
+        Nothing where PyTorch is not installed.
+    """
     if find_spec("torch") is None or find_spec("onnxscript") is None:
-        return None
+        return []
     from whet.artifact import Card
     from whet.export.onnx import export
+    from whet.export.quantize import quantize
     from whet.models import MODELS, build
 
     spec = MODELS["dncnn"]
@@ -145,9 +150,11 @@ def founding_file(folder: Path) -> Path | None:
         kmac_per_px=spec.kmac_per_px,
         parameters=0,
     )
-    path = folder / f"{FOUNDING}.onnx"
+    path, small = folder / f"{FOUNDING}.onnx", folder / f"{FOUNDING}-int8.onnx"
     export(build("dncnn").eval(), spec, path, card)
-    return path
+    noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    quantize(path, small, list(noise), methods=("minmax",))
+    return [path, small]
 
 
 def open_contestant(contestant: Contestant) -> Opened:
