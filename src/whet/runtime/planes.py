@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +59,8 @@ class Planes:
     @classmethod
     def empty(cls, height: int, width: int) -> Planes:
         """Return planes to be written to."""
+        import av  # a tenth of a second, which pictures need not pay
+
         return cls(av.VideoFrame(width, height, FORMATS[0]))
 
     @property
