@@ -14,6 +14,7 @@ from scipy.stats import kendalltau
 from whet.errors import InputError
 from whet.study.analysis import analyse
 from whet.study.plan import SHARP, Plan
+from whet.study.rehearsal import rehearse
 from whet.study.report import FILES, to_markdown, write_result
 from whet.study.result import Result
 from whet.study.simulate import Panel, Truth, draw_truth, simulate
@@ -185,3 +186,29 @@ def test_reports_name_n_and_interval_of_every_value(protocol: str, tmp_path: Pat
     first = (tmp_path / "out" / "results.md").read_bytes()
     write_result(result, ratings, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "results.md").read_bytes() == first
+
+
+def test_a_rehearsal_says_what_single_studies_say() -> None:
+    study, panel = plan(scenes=4), Panel(12, careless=0.25)
+    rehearsal = rehearse(study, panel, 2, seed=5)
+    results = [analyse(study, simulate(study, draw_truth(study, s), panel, s)) for s in (5, 6)]
+    assert rehearsal.kept == [result.kept for result in results]
+    widths = [np.mean([s.mos.half_width for s in result.scores]) for result in results]
+    np.testing.assert_allclose(rehearsal.half_widths["MOS"], widths)
+    assert (rehearsal.careless, rehearsal.attentive) == (6, 18)
+    assert rehearsal.found + rehearsal.lost == 24 - sum(rehearsal.kept)
+    table = rehearsal.to_markdown()
+    assert "| half-width, bias removed |" in table
+    assert f"{np.mean(widths):.3f} | {max(widths):.3f}" in table
+
+
+def test_more_scenes_narrow_what_is_freed_of_bias_more_than_the_plain_mos() -> None:
+    few, many = (rehearse(plan(scenes=n), Panel(16), 2).half_widths for n in (4, 24))
+    narrowed = {name: np.mean(many[name]) / np.mean(few[name]) for name in few}
+    assert narrowed["bias removed"] < 0.75
+    assert narrowed["bias removed"] < narrowed["MOS"]
+
+
+def test_pairs_cannot_be_rehearsed() -> None:
+    with pytest.raises(InputError, match="acr or dcr"):
+        rehearse(plan("pairs"), Panel(12), 1)

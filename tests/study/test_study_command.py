@@ -102,7 +102,7 @@ def test_from_triplets_to_results(tmp_path: Path) -> None:
     again = whet("study", "analyse", folder)
     assert (again.code, again.out) == (2, "")
     text = succeed("study", "analyse", folder, "--keep-all", "--overwrite")
-    assert "| condition | N | ratings | MOS |" in text
+    assert "| condition | N | ratings | bias removed |" in text
 
 
 def test_from_a_model_and_a_suite(tmp_path: Path, tiny_artifact: Path, picture) -> None:
@@ -152,3 +152,11 @@ def test_errors_are_one_line_that_names_the_remedy(
     (line,) = outcome.err.splitlines()
     assert WRONG[words] in line
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_design_is_rehearsed_made_up_or_from_a_folder(tmp_path: Path) -> None:
+    few = ("--raters", 8, "--studies", 1)
+    made_up = succeed("study", "rehearse", "--scenes", 3, "--methods", 1, *few)
+    assert "1 studies, 8 raters (20% careless), 9 trials each" in made_up
+    build(stimuli(3), tmp_path / "study", Settings())
+    assert "8 trials each" in succeed("study", "rehearse", tmp_path / "study", *few)

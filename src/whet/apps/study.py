@@ -142,6 +142,42 @@ def analyse(
         note(f"results: {target}")
 
 
+@study.command()
+def rehearse(
+    folder: Annotated[
+        Path | None, typer.Argument(help="folder of a study; without it, one is made up")
+    ] = None,
+    methods: Annotated[int, typer.Option(min=1, help="made up: methods")] = 4,
+    scenes: Annotated[int, typer.Option(min=2, help="made up: scenes, all rated by all")] = 12,
+    raters: Annotated[int, typer.Option(min=2, help="people who are invited")] = 24,
+    careless: Annotated[float, typer.Option(min=0, max=1, help="share who do not look")] = 0.2,
+    studies: Annotated[int, typer.Option(min=1, help="simulated studies")] = 20,
+) -> None:
+    """Say how sure a study will be, by simulated raters, before people are invited."""
+    from whet.study.plan import SCALES, Display, Plan, read_plan
+    from whet.study.rehearsal import rehearse as try_out
+    from whet.study.simulate import Panel
+
+    if folder is not None:
+        plan = read_plan(folder)
+    else:
+        names = tuple(f"scene{i}" for i in range(scenes))
+        kinds = tuple(f"method{i}" for i in range(methods))
+        plan = Plan(
+            "rehearsal",
+            "",
+            "acr",
+            SCALES["founding"],
+            names,
+            ("practice",),
+            kinds,
+            Display(640, 480),
+            scenes,
+            secret="rehearsal",
+        )
+    out(try_out(plan, Panel(raters, careless), studies).to_markdown())
+
+
 def _opened(folder: Path, database: str | None) -> Store:
     from whet.study.store import DATABASE_FILE, Store
 

@@ -14,6 +14,7 @@ order in which they are used::
     analysis.py    analyse(plan, ratings): all of it, as one Result (result.py)
     report.py      Result -> JSON, Markdown, CSV, plots
     simulate.py    raters whose truth is known, to test the rest
+    rehearsal.py   a design tried out on them, before anybody is asked
 
 What a web server does with it (:mod:`whet.apps.site.study` is one)::
 

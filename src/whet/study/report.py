@@ -23,6 +23,8 @@ FILES = ("results.json", "results.md", "scores.csv", "items.csv", "contrasts.csv
 PLOT_FILE = "results.svg"
 
 _READING = (
+    "Conditions of this study are compared by the bias-removed column; MOS says what another panel "
+    "would answer, and its interval also holds how strict people are. "
     "All intervals are 95% intervals over participants; each participant's ratings are averaged "
     "before, so N is the number of people. They speak of other people looking at these scenes, not "
     "of other scenes. MOS: mean opinion score, Student's t interval. Bias removed: ITU-T P.913 "
@@ -118,16 +120,16 @@ def to_markdown(result: Result) -> str:
 
 
 def _score_table(result: Result) -> list[str]:
-    head = ["condition", "N", "ratings", "MOS", "bias removed", "DMOS", "recovered"]
+    head = ["condition", "N", "ratings", "bias removed", "DMOS", "recovered", "MOS"]
     rows = [
         [
             s.condition,
             str(s.mos.n),
             str(s.ratings),
-            _text(s.mos),
             _text(s.unbiased),
             _text(s.dmos) if s.dmos else "reference",
             _text(s.recovered),
+            _text(s.mos),
         ]
         for s in sorted(result.scores, key=lambda s: -s.mos.value)
     ]
@@ -231,7 +233,7 @@ def plot(result: Result) -> str:
     from matplotlib.figure import Figure
 
     pairs = [(p.condition, p.strength) for p in result.preferences]
-    shown = pairs or [(s.condition, s.mos) for s in result.scores]
+    shown = pairs or [(s.condition, s.unbiased) for s in result.scores]
     shown.sort(key=lambda entry: entry[1].value)
     names, estimates = [name for name, _ in shown], [estimate for _, estimate in shown]
     known = [r for r in result.raters if r.bias is not None]
@@ -247,7 +249,7 @@ def plot(result: Result) -> str:
             capsize=4,
         )
         axes[0].set_yticks(range(len(names)), names)
-        label = "strength (log-odds)" if pairs else "mean opinion score"
+        label = "strength (log-odds)" if pairs else "mean opinion score, bias removed"
         axes[0].set_xlabel(f"{label}, 95% interval, N = {estimates[0].n}")
         if known:
             axes[1].scatter([r.bias for r in known], [r.inconsistency for r in known])

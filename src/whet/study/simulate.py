@@ -43,6 +43,11 @@ class Panel:
     inconsistency: tuple[float, float] = (0.4, 0.9)
     taste_sd: float = 0.1
 
+    def who_is_careless(self, seed: int) -> set[int]:
+        """Return the numbers of those who do not look, in the study of that seed."""
+        order = np.random.default_rng([seed, 1]).permutation(self.raters)
+        return set(order[: round(self.careless * self.raters)].tolist())
+
 
 def draw_truth(plan: Plan, seed: int, scene_sd: float = 0.25) -> Truth:
     """Return qualities that lie 1.6 to 4.8 apart evenly, plus a difference per picture.
@@ -66,7 +71,8 @@ def draw_truth(plan: Plan, seed: int, scene_sd: float = 0.25) -> Truth:
 def simulate(plan: Plan, truth: Truth, panel: Panel, seed: int) -> list[Rating]:
     """Return the ratings of all trials by a simulated panel; the same seed, the same ratings."""
     rng = np.random.default_rng([seed, 1])
-    careless = set(rng.permutation(panel.raters)[: round(panel.careless * panel.raters)].tolist())
+    careless = panel.who_is_careless(seed)
+    rng.permutation(panel.raters)  # drawn there
     ratings: list[Rating] = []
     for number in range(panel.raters):
         trials = session(plan, number)
