@@ -21,7 +21,7 @@ pytest.importorskip("playwright", reason="needs the extra browser")
 from playwright.sync_api import expect
 
 from commandline import MakePicture, load, save, soften, succeed
-from whet.apps.site.pages import FOLDER, PAGES
+from whet.apps.site.frame import FOLDER, PAGES
 
 Visit = Callable[..., Any]
 WAIT_MS = 120_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 from functools import cache
@@ -14,8 +13,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 
 from whet.apps.site.browser_runtime import FILES, PACKAGE, runtime_folder
+from whet.apps.site.frame import FOLDER, PAGES, assembled
 from whet.apps.site.front import HEADERS
-from whet.apps.site.pages import FOLDER
 from whet.apps.site.problem import RefusedError
 from whet.artifact import read_card, shipped
 from whet.errors import InputError
@@ -79,7 +78,9 @@ def export_pages(target: Path) -> None:
         shutil.copytree(folder, site / "runtime")
         (site / "models").mkdir()
         shutil.copyfile(shipped()[MODEL], site / "models" / f"{MODEL}.onnx")
-        (site / "index.html").write_text(_alone(FOLDER / "live.html"), encoding="utf-8")
+        policy = HEADERS["Content-Security-Policy"].partition("; frame-ancestors")[0]
+        page = assembled(PAGES["/live"], alone=True, policy=policy)
+        (site / "index.html").write_text(page, encoding="utf-8")
         (site / "live.json").write_text(json.dumps(_parts(True)), encoding="utf-8")
         headers = "".join(f"  {key}: {value}\n" for key, value in HEADERS.items())
         (site / "_headers").write_text(f"/*\n{headers}", encoding="utf-8")
@@ -92,11 +93,3 @@ def _parts(ready: bool) -> dict[str, Any]:
         "runtime": PACKAGE.version if ready else None,
         "model": {"name": MODEL, "multiple": read_card(shipped()[MODEL]).multiple},
     }
-
-
-def _alone(page: Path) -> str:
-    """Return a page without its links to others, and with its policy inside."""
-    policy = HEADERS["Content-Security-Policy"].partition("; frame-ancestors")[0]
-    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    text = re.sub(r"\s*<nav.*?</nav>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return text.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{meta}', 1)

@@ -1,29 +1,19 @@
-"""The pages: static files of the package, under addresses without endings."""
+"""The pages, under addresses without endings, and the files that they load."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from whet.apps.site.example import example
+from whet.apps.site.frame import FOLDER, PAGES, Page, assembled
 
-__all__ = ["FOLDER", "PAGES", "add_pages"]
-
-FOLDER = Path(__file__).parent / "pages"
-
-PAGES: Mapping[str, str] = {
-    "/": "index.html",
-    "/live": "live.html",
-    "/reports": "reports.html",
-    "/study": "study.html",
-}
-"""Address -> file; a new page is one line here and its file."""
+__all__ = ["add_pages", "html"]
 
 _UNCHANGED = {"Cache-Control": "no-cache"}  # ask each time, but take "not modified" for an answer
 
@@ -43,8 +33,8 @@ class Revalidated(StaticFiles):
 def add_pages(app: FastAPI) -> None:
     """Let the application serve its pages and what they load."""
     routes = APIRouter(include_in_schema=False)
-    for address, name in PAGES.items():
-        routes.add_api_route(address, _page(FOLDER / name), methods=["GET", "HEAD"])
+    for address, page in PAGES.items():
+        routes.add_api_route(address, _serving(page), methods=["GET", "HEAD"])
 
     @routes.get("/api/example/{name}")
     def example_picture(name: Literal["soft.png", "sharp.png"]) -> Response:
@@ -54,8 +44,13 @@ def add_pages(app: FastAPI) -> None:
     app.mount("/app", Revalidated(directory=FOLDER / "app"), name="app")
 
 
-def _page(path: Path) -> Callable[[], Awaitable[FileResponse]]:
-    async def page() -> FileResponse:
-        return FileResponse(path, headers=_UNCHANGED)
+def html(page: Page, status: int = 200) -> HTMLResponse:
+    """Return a page as an answer."""
+    return HTMLResponse(assembled(page), status, headers=_UNCHANGED)
 
-    return page
+
+def _serving(page: Page) -> Callable[[], Awaitable[HTMLResponse]]:
+    async def serve() -> HTMLResponse:
+        return html(page)
+
+    return serve

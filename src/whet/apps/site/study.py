@@ -30,11 +30,12 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from whet.apps.site import problem
-from whet.apps.site.pages import FOLDER
+from whet.apps.site.frame import PARTICIPANT
+from whet.apps.site.pages import html
 from whet.apps.site.problem import RefusedError, documented
 from whet.apps.site.study_folders import OpenStudy
 from whet.apps.site.study_schemas import (
@@ -80,10 +81,9 @@ def _about(studies: Mapping[str, OpenStudy]) -> APIRouter:
     routes = APIRouter(tags=["study"])
 
     @routes.get("/study/{study}", include_in_schema=False)
-    def page(study: str) -> FileResponse:
+    def page(study: str) -> HTMLResponse:
         # The page itself says that it knows no such study.
-        status = 200 if study in studies else 404
-        return FileResponse(FOLDER / "participant.html", status_code=status)
+        return html(PARTICIPANT, 200 if study in studies else 404)
 
     @routes.get("/api/studies", summary="The studies that can be taken part in")
     def listed() -> list[StudyCard]:

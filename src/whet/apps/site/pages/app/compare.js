@@ -63,7 +63,7 @@ export class Compare {
     }
     fill(this.before, [before]);
     fill(this.after, [after, over]);
-    this.view.classList.toggle("lone", !before !== !after);
+    this.view.classList.toggle("lone", !(before && after));
     const [oldWidth, oldHeight] = this.#size;
     this.#size = [width, height];
     if (width !== oldWidth || height !== oldHeight) this.fit();

@@ -24,6 +24,7 @@ const model = () => document.querySelector("[name=model]:checked")?.value ?? "sm
 const strength = () => Number($("strength").value) / 100;
 
 function say(sentence, problem = false) {
+  $("status").classList.remove("unseen");
   $("status").textContent = sentence;
   $("status").classList.toggle("problem", problem);
 }
@@ -92,8 +93,8 @@ async function work() {
       if (error.name === "AbortError") mark(picture, "stopped");
       else mark(picture, "failed", `${picture.name}: ${error.message}`);
     }
-    if (picture === current) show();
     tally();
+    if (picture === current) show();
   }
   working = false;
 }
@@ -132,7 +133,9 @@ function show() {
   compare.message = trouble(result);
   compare.waiting = busy;
   $("download").disabled = !result || Boolean(current.working);
-  $("referencefield").hidden = current.moving;
+  $("referencefield").hidden = current.moving || current.state === "failed";
+  // Said once: in place of the picture, and to those who cannot see that.
+  $("status").classList.toggle("unseen", pictures.length === 1 && current.state === "failed" && !current.image);
   showProgress();
   if (current.moving && (current.image ?? result?.image)) player.show(...[current.image, result?.image].filter(Boolean));
   else player.hide();
@@ -145,7 +148,8 @@ function facts(result) {
   const size = current.size?.join(" × ");
   const pace = result?.fps ? `restored at ${result.fps.toFixed(1)} frames / s` : "restored";
   const time = result?.seconds == null ? pace : `restored in ${seconds(result.seconds)}`;
-  return [size, current.status ? progress(current.status) : result ? time : words[current.state]].filter(Boolean).join(", ");
+  const lone = current.unplayable && result?.image ? "this browser cannot play the source, so only the result is shown" : "";
+  return [size, current.status ? progress(current.status) : result ? time : words[current.state], lone].filter(Boolean).join(", ");
 }
 
 /** What is said where no picture can be shown. */
