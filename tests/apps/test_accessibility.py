@@ -14,6 +14,7 @@ pytest.importorskip("uvicorn", reason="needs the extra web")
 pytest.importorskip("playwright", reason="needs the extra browser")
 pytest.importorskip("axe_playwright_python", reason="needs the extra browser")
 from axe_playwright_python.sync_playwright import Axe
+from films import film
 from playwright.sync_api import expect
 from studies import build_study
 
@@ -49,7 +50,9 @@ def faults(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_pages_have_no_serious_fault(site: tuple[str, str], visit: Visit, scheme: str) -> None:
+def test_pages_have_no_serious_fault(
+    site: tuple[str, str], visit: Visit, scheme: str, picture: MakePicture, tmp_path: Path
+) -> None:
     home, _ = site
     found = {}
     page = visit(home, color_scheme=scheme)
@@ -57,6 +60,15 @@ def test_pages_have_no_serious_fault(site: tuple[str, str], visit: Visit, scheme
     page.click("#example")
     expect(page.locator("#psnr1")).to_have_text(re.compile(r"\d"), **SOON)
     found["a picture"] = faults(page)
+    page.goto(home)
+    page.set_input_files("#files", str(film(tmp_path / "a.mp4", picture, frames=6)))
+    expect(page.locator("#facts")).to_have_text(re.compile("restored at"), **SOON)
+    found["a video"] = faults(page)
+    page.goto(home)
+    (tmp_path / "words.png").write_text("These are words.")
+    page.set_input_files("#files", str(tmp_path / "words.png"))
+    expect(page.locator(".message")).to_contain_text("no picture", **SOON)
+    found["no picture"] = faults(page)
     for name in ("live", "reports", "study"):
         page.goto(home + name)
         page.wait_for_load_state("networkidle")
