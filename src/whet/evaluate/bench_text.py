@@ -21,6 +21,7 @@ _COLUMNS: Sequence[tuple[str, str, str]] = (
     ("CPU ms", "cpu_p50_ms", ".1f"),
     ("fps", "fps", ".1f"),
     ("planes fps", "planes_fps", ".1f"),
+    ("planes CPU ms", "planes_cpu_ms", ".1f"),
     ("file fps", "file_fps", ".1f"),
     ("fastest file fps", "fast_file_fps", ".1f"),
     ("first ms", "first_frame_ms", ".0f"),

@@ -42,8 +42,9 @@ def file_to_file(
 
     Returns:
         By label frames per second: the values of :data:`PRESETS` for the whole way, and
-        ``planes_fps`` for restoring alone in the same way, None where it goes by RGB; and by
-        preset those of decoding and encoding alone.
+        ``planes_fps`` for restoring alone in the same way, and ``planes_cpu_ms``, processor time
+        per frame over all threads, both missing where video goes by RGB; and by preset those of
+        decoding and encoding alone.
     """
     with tempfile.TemporaryDirectory(prefix="whet-bench-") as name:
         source, target = Path(name) / "source.mp4", Path(name) / "restored.mp4"
@@ -56,7 +57,7 @@ def file_to_file(
             )
             if not limits:
                 limits = {p: _fps(session, source, target, p, strength=0) for p in PRESETS}
-            measured[contestant.label] = {"planes_fps": _planes_fps(session, source)}
+            measured[contestant.label] = _in_planes(session, source)
             for preset, key in PRESETS.items():
                 measured[contestant.label][key] = _fps(session, source, target, preset)
     return measured, limits
@@ -68,14 +69,14 @@ def _fps(session: Session, source: Path, target: Path, preset: str, strength: fl
     return done.frames / done.seconds
 
 
-def _planes_fps(session: Session, source: Path) -> float | None:
+def _in_planes(session: Session, source: Path) -> dict[str, float | None]:
     """Return how fast frames are restored that are decoded already and not encoded."""
     reader = VideoSource(source)
     try:
         colours = reader.planar
         planar = None if colours is None else planar_session(session, colours)
         if planar is None:
-            return None
+            return {}
         reader.as_planes = True
         items = [item.pixels for item in reader if isinstance(item, Frame)]
         frames = [pixels for pixels in items if isinstance(pixels, Planes)]
@@ -85,10 +86,14 @@ def _planes_fps(session: Session, source: Path) -> float | None:
 
         restore(frames[0])
         with ThreadPoolExecutor(planar.at_once) as pool:
-            began_s = time.perf_counter()
+            began_s, began_cpu_s = time.perf_counter(), time.process_time()
             for _ in pool.map(restore, frames):
                 pass
-            return len(frames) / (time.perf_counter() - began_s)
+            cpu_s, wall_s = time.process_time() - began_cpu_s, time.perf_counter() - began_s
+        return {
+            "planes_fps": len(frames) / wall_s,
+            "planes_cpu_ms": 1000 * cpu_s / len(frames),
+        }
     finally:
         reader.close()
 
