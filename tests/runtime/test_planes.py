@@ -232,6 +232,32 @@ def test_planes_pass_to_the_byte_where_nothing_is_to_be_done(
         assert same(one, other)
 
 
+@pytest.mark.parametrize("strength", [0, 0.01])
+@pytest.mark.parametrize("size", [(64, 48), (71, 49)])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p"])
+def test_range_and_odd_sides_are_kept(
+    pixel_format: str, size: tuple[int, int], strength: float, tiny_int8: Path, tmp_path: Path
+) -> None:
+    if pixel_format == "yuvj420p":
+        source = clip(tmp_path / "a.mkv", count=3, size=size, pixel_format=pixel_format,
+                      codec="mjpeg")  # fmt: skip
+    else:
+        source = clip(tmp_path / "a.mkv", count=3, size=size, codec="ffv1")
+    options = {"crf": 1, "preset": "ultrafast", "strength": strength, "gate": False}
+    restore_video(open_session(tiny_int8), source, tmp_path / "b.mkv", **options)
+    with av.open(str(source)) as before, av.open(str(tmp_path / "b.mkv")) as after:
+        pairs = zip(before.decode(video=0), after.decode(video=0), strict=True)
+        for one, other in pairs:
+            assert (one.width, one.height) == (other.width, other.height) == size
+            full = pixel_format == "yuvj420p"
+            assert (int(other.color_range) == ColorRange.JPEG) == full
+            luma = [
+                np.frombuffer(frame.planes[0], np.uint8).reshape(size[1], -1)[:, : size[0]]
+                for frame in (one, other)
+            ]
+            assert np.abs(luma[0].astype(int) - luma[1]).mean() < 2
+
+
 @pytest.mark.parametrize("runtime", HERE)
 def test_threads_share_a_planar_session(runtime: str, tiny_int8: Path) -> None:
     session = planar(tiny_int8, runtime)

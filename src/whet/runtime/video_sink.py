@@ -255,10 +255,24 @@ class VideoSink:
 
     def _in_planes(self, planes: Planes) -> Any:
         """Return planes as the encoder takes them: as they are, but for rare formats."""
-        wanted = self._video.codec_context.pix_fmt
-        if wanted in FORMATS:  # one memory layout, two names
+        wanted, source = self._video.codec_context.pix_fmt, self._source
+        if planes.frame.format.name == wanted:
             return planes.frame
-        return self._reformatter.reformat(planes.frame, format=wanted)
+        if wanted in FORMATS:
+            # One layout with two names, between which FFmpeg would convert the range.
+            renamed = Planes.empty(*planes.shape)
+            for target, plane in zip(renamed, planes, strict=True):
+                target[:] = plane
+            return renamed.frame
+        levels = ColorRange.JPEG if source.full_range else ColorRange.MPEG
+        return self._reformatter.reformat(
+            planes.frame,
+            format=wanted,
+            src_colorspace=source.matrix,
+            dst_colorspace=source.matrix,
+            src_color_range=levels,
+            dst_color_range=levels,
+        )
 
     def _timed(self, encodable: Any, pts: int) -> Any:
         encodable.pts, encodable.time_base = pts, self._source.stream.time_base
