@@ -383,6 +383,12 @@ def test_other_sites_cannot_send_videos(site: TestClient) -> None:
     refused(site.post("/api/videos", params={"bytes": 9}, headers=headers), 403)
 
 
+def test_a_wrong_method_is_told_all_right_ones(site: TestClient) -> None:
+    refused(site.post("/api/videos/x"), 405)
+    assert site.post("/api/videos/x").headers["allow"] == "DELETE, GET, PUT"
+    assert site.put("/api/videos").headers["allow"] == "POST"
+
+
 def test_openapi_describes_videos(site: TestClient) -> None:
     paths = site.get("/openapi.json").json()["paths"]
     assert {"/api/videos", "/api/videos/{id}", "/api/videos/{id}/result"} <= set(paths)

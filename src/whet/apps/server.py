@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client import process_collector as process
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from whet import __version__
 from whet.apps.site import problem
@@ -215,6 +216,16 @@ def _model(name: str, seconds_per_mpx: float | None) -> Model:
     )
 
 
+def _allowed(app: FastAPI, request: Request) -> str:
+    """Return all methods of an address; each of its routes knows only its own."""
+    methods: set[str] = set()
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in app.router.routes):
+            methods.add(method)
+    return ", ".join(sorted(methods))
+
+
 def _add_problems(app: FastAPI) -> None:
     """Let everything that is refused be a problem."""
 
@@ -227,8 +238,11 @@ def _add_problems(app: FastAPI) -> None:
         return problem.response(problem.refusal_of(error))
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        return problem.response(RefusedError(error.status_code, str(error.detail), error.headers))
+    async def http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(app, request)
+        return problem.response(RefusedError(error.status_code, str(error.detail), headers))
 
     @app.exception_handler(RequestValidationError)
     @app.exception_handler(ValidationError)
