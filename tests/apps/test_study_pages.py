@@ -312,13 +312,14 @@ def test_every_acknowledged_answer_survives_a_kill_under_load(
     (folders["acr"] / PLAN_FILE).write_text(plan.to_json())
     options = ("--study", folders["acr"], "--database", url)
     acknowledged: list[tuple[str, int]] = []
-    busy = threading.Event()
+    busy, joined = threading.Event(), threading.Barrier(8)
 
     def take_part(person: int) -> None:
         with httpx.Client(base_url=f"{command.home}api/study/{plan.id}", timeout=60) as client:
             token = client.post("/join", json=AGREED).json()["token"]
             client.headers["Whet-Participant"] = token
             trial = client.get("/turn").json()["trial"]
+            joined.wait(120)  # only answers are sent again
             while trial:
                 said = {"answer": 1 + (person + trial["index"]) % 5}
                 try:
