@@ -23,14 +23,18 @@ HIDDEN = {"name", "summary", "student", "seed", "log_every", "validate_every", "
 
 def record(folder: Path) -> dict[str, Any]:
     """Return what ``run.json`` holds, or as much of it as the checkpoint knows."""
-    if (folder / RECORD).is_file():
-        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    path = folder / RECORD
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if known.get("status", "running") != "running":
+        return dict(known)
+    # Written before there was a run.json, or killed before it could say how it ended.
     saved = checkpoint.load(folder)
     if saved is None:
-        return {"recipe": None, "status": "left no checkpoint"}
+        return {"recipe": None, **known, "status": "left no checkpoint"}
     recipe, state = json.loads(saved["recipe"]), saved["state"]
     done = state["step"] >= recipe["steps"]
     return {
+        **known,
         "recipe": recipe,
         "status": "finished" if done else "stopped",
         "step": state["step"],
