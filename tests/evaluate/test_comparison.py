@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from commandline import MakePicture, save, save_photos, soften
+from commandline import MakePicture, save_photos
 from whet.errors import DataError, InputError
 from whet.evaluate.comparison import REPORT_FILES, compare, opened, taught
 from whet.evaluate.sheets import FOLDER
@@ -24,15 +24,6 @@ from whet.runtime import open_session
 @pytest.fixture
 def photos(tmp_path: Path, picture: MakePicture) -> Path:
     return save_photos(tmp_path / "photos", picture, ["quay", "moor", "barn"], side=48)
-
-
-@pytest.fixture
-def pairs(tmp_path: Path, picture: MakePicture) -> Path:
-    for seed, name in enumerate(("kite", "mast")):
-        sharp = picture(48, 56, seed)
-        save(sharp, tmp_path / "pairs" / "sharp" / f"{name}.png")
-        save(soften(sharp), tmp_path / "pairs" / "blur" / f"{name}.png")
-    return tmp_path / "pairs"
 
 
 def names(evaluation: object) -> list[str]:

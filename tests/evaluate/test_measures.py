@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from commandline import MakePicture, save, soften
+from commandline import MakePicture, soften
 from whet.data.fetch import _sha256
 from whet.errors import InputError, ModelError
 from whet.evaluate import measures
@@ -39,15 +39,6 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LPIPS:
     save_file(network.state_dict(), path)
     path.with_name(f"{path.name}.sha256").write_text(_sha256(path))
     return network
-
-
-@pytest.fixture
-def pairs(tmp_path: Path, picture: MakePicture) -> Path:
-    for seed, name in enumerate(("kite", "mast")):
-        sharp = picture(48, 56, seed)
-        save(sharp, tmp_path / "pairs" / "sharp" / f"{name}.png")
-        save(soften(sharp), tmp_path / "pairs" / "blur" / f"{name}.png")
-    return tmp_path / "pairs"
 
 
 def test_lpips_is_scored_beside_the_rest_and_survives_the_json(

@@ -26,7 +26,7 @@ from whet.data.pickled import load_arrays
 from whet.data.tfjs import read_package
 from whet.errors import InputError, MissingExtraError, ModelError
 
-__all__ = ["FETCHABLE", "Fetch", "Progress", "cache_dir", "cached", "fetch"]
+__all__ = ["FETCHABLE", "Fetch", "Progress", "cache_dir", "cached", "fetch", "fetched"]
 
 Array = NDArray[Any]
 
@@ -207,6 +207,19 @@ def cached(name: str) -> Path | None:
         return None
     if digest.read_text(encoding="ascii", errors="replace").split()[:1] != [_sha256(weights)]:
         raise ModelError(f"{weights} has changed since it was fetched; run: whet data fetch {name}")
+    return weights
+
+
+def fetched(name: str) -> Path:
+    """Return the fetched weights called ``name``.
+
+    Raises:
+        InputError: there is nothing of that name.
+        ModelError: they are not here, or the file is not the one that was fetched.
+    """
+    weights = cached(name)
+    if weights is None:
+        raise ModelError(f"the weights {name} are not here yet; run: whet data fetch {name}")
     return weights
 
 

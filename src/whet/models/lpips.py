@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from whet.errors import InputError, ModelError
+from whet.errors import InputError
 from whet.models.checkpoints import load_state, load_strict
 
 __all__ = ["FETCH_NAME", "LEAST_SIDE", "LPIPS", "load_lpips"]
@@ -100,11 +100,9 @@ def load_lpips(weights: Path | None = None) -> LPIPS:
         ModelError: the weights are missing, unreadable or do not fit.
     """
     if weights is None:
-        from whet.data.fetch import cached
+        from whet.data.fetch import fetched
 
-        weights = cached(FETCH_NAME)
-        if weights is None:
-            raise ModelError(f"LPIPS's weights are not here yet; run: whet data fetch {FETCH_NAME}")
+        weights = fetched(FETCH_NAME)
     network = LPIPS()
     load_strict(network, load_state(weights), str(weights))
     return network.eval().requires_grad_(False)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from whet.errors import InputError, ModelError
+from whet.errors import InputError
 from whet.models.checkpoints import load_state, load_strict
 from whet.models.maxim_axes import Conv, cells_at
 from whet.models.maxim_blocks import (
@@ -263,12 +263,9 @@ def load_teacher(weights: Path | None, variant: Variant = "gopro") -> Maxim:
     if variant not in VARIANTS:
         raise InputError(f"MAXIM has no variant {variant!r}; choose one of: {', '.join(VARIANTS)}")
     if weights is None:
-        from whet.data.fetch import cached
+        from whet.data.fetch import fetched
 
-        name = VARIANTS[variant]
-        weights = cached(name)
-        if weights is None:
-            raise ModelError(f"MAXIM's weights are not here yet; run: whet data fetch {name}")
+        weights = fetched(VARIANTS[variant])
     teacher = Maxim()
     load_strict(teacher, load_state(weights), str(weights))
     return teacher.eval().requires_grad_(False)

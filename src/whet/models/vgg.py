@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from whet.errors import ModelError
 from whet.models.checkpoints import load_state, load_strict
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "VGGFeatures", "load_vgg"]
@@ -70,13 +69,9 @@ def load_vgg(weights: Path | None) -> VGGFeatures:
         ModelError: the weights are missing, unreadable or do not fit.
     """
     if weights is None:
-        from whet.data.fetch import cached
+        from whet.data.fetch import fetched
 
-        weights = cached(_FETCH_NAME)
-        if weights is None:
-            raise ModelError(
-                f"the weights of VGG16 are not here yet; run: whet data fetch {_FETCH_NAME}"
-            )
+        weights = fetched(_FETCH_NAME)
     network = VGGFeatures()
     state = load_state(weights)
     if any(key.startswith("features.") for key in state):
