@@ -19,7 +19,8 @@ PASS_THROUGH = "pass-through"
 
 CALM_SHARE = 0.6
 """A better model is tried while the present one needs at most this share of the budget.
-The models that come with whet take about twice the time of the next smaller one."""
+The models that come with whet take two to four times the time of the next smaller one, passing
+through none; so a trial may fail, which costs a window and doubles the wait for the next."""
 
 _SETTLING = 3  # frames after a change, which pay for compiling and cold caches
 _LEAST = 3  # frames before anything is judged: one hiccup is no trend
