@@ -349,7 +349,7 @@ def test_openvino_compiles_for_sizes_that_return(
 
     monkeypatch.setattr(openvino_session, "WORTH_PX", 3 * 16 * 16)
     engine = openvino_session.open_engine(read_model(tiny_artifact)[0], None)
-    networks = engine._bytes
+    networks = engine._bytes.plain
 
     def use(height: int) -> None:
         image = np.zeros((height, 16, 3), np.uint8)

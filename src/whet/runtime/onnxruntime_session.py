@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -28,75 +30,83 @@ from whet.runtime.yuv import planar_model
 __all__ = ["open_engine"]
 
 
+class _Network:
+    """A graph, opened at its first use."""
+
+    def __init__(self, engine: _OnnxRuntimeEngine, graph: Callable[[], onnx.ModelProto]) -> None:
+        self._engine, self._graph = engine, graph
+        self._session: Any = None
+
+    def open(self) -> Any:
+        # Opening takes milliseconds; running, which ONNX Runtime itself makes safe, is unlocked.
+        with self._engine.opening:
+            if self._session is None:
+                self._session = self._engine.build(self._graph())
+            return self._session
+
+    def run(self, output: str, feeds: dict[str, NDArray[Any]]) -> Any:
+        session = self.open()
+        with self._engine.running:
+            (result,) = session.run([output], feeds)
+        return result
+
+
+class _Bytes:
+    """A model between blocks of bytes, with and without a strength."""
+
+    def __init__(
+        self, engine: _OnnxRuntimeEngine, model: onnx.ModelProto, *, planar: bool = False
+    ) -> None:
+        made = partial(byte_graph, model, Tail.PIXELS, planar=planar)
+        plain = made()
+        self.block = plain.block
+        self.plain = _Network(engine, lambda: plain.model)
+        self._blended = _Network(engine, lambda: made(strength=True).model)
+
+    def run(self, blocks: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+        feeds: dict[str, NDArray[Any]] = {BYTES_IN: blocks}
+        if strength == 1:
+            return cast(NDArray[np.uint8], self.plain.run(BYTES_OUT, feeds))
+        feeds[STRENGTH] = np.array(strength, np.float32)
+        return cast(NDArray[np.uint8], self._blended.run(BYTES_OUT, feeds))
+
+
 class _OnnxRuntimeEngine:
     def __init__(self, model: onnx.ModelProto, threads: int | None) -> None:
         self._model = model
         self._threads = threads
-        self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
-        self._running: AbstractContextManager[Any] = nullcontext()
-        self._opened: dict[str, Any] = {}
+        self.opening = threading.Lock()
+        """Held while a network is opened, which may strike a provider off."""
+        self.running: AbstractContextManager[Any] = nullcontext()
+        """Held while a network runs."""
         self._candidates = list(providers.candidates(providers.present()))
-        self._block = 1
+        self._bytes = _Bytes(self, model)
+        self._floats = _Network(self, lambda: model)
+        self._bytes.plain.open()
 
     def restore_bytes(self, image: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
-        session = self._session("bytes" if strength == 1 else "blended bytes")
-        feeds: dict[str, NDArray[Any]] = {BYTES_IN: to_blocks(image, self._block)}
-        if strength != 1:
-            feeds[STRENGTH] = np.array(strength, np.float32)
-        with self._running:
-            (restored,) = session.run([BYTES_OUT], feeds)
-        return from_blocks(restored, self._block)
+        block = self._bytes.block
+        return from_blocks(self._bytes.run(to_blocks(image, block), strength), block)
 
     def restore_floats(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None])
-        session = self._session("floats")
-        with self._running:
-            (restored,) = session.run([OUTPUT], {INPUT: planes})
+        restored = self._floats.run(OUTPUT, {INPUT: planes})
         return cast(NDArray[np.float32], restored[0].transpose(1, 2, 0))
 
     def planar(self, colours: Colours) -> Planar | None:
         model = planar_model(self._model, colours)
         if model is None:
             return None
-        graphs = {
-            strength: byte_graph(model, Tail.PIXELS, strength=strength, planar=True)
-            for strength in (False, True)
-        }
-        opened: dict[bool, Any] = {}
-
-        def run(blocks: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
-            blended = strength != 1
-            feeds: dict[str, NDArray[Any]] = {BYTES_IN: blocks}
-            if blended:
-                feeds[STRENGTH] = np.array(strength, np.float32)
-            with self._lock:
-                if blended not in opened:
-                    opened[blended] = self._build(graphs[blended].model)
-            with self._running:
-                (restored,) = opened[blended].run([BYTES_OUT], feeds)
-            return cast(NDArray[np.uint8], restored)
-
-        return Planar(graphs[False].block, run)
-
-    def _session(self, kind: str) -> Any:
-        """Return the session for one kind of pixels, built at its first use."""
-        # Building takes milliseconds; running, which ONNX Runtime itself makes safe, is unlocked.
-        with self._lock:
-            if kind not in self._opened:
-                graph = self._model
-                if kind != "floats":
-                    built = byte_graph(graph, Tail.PIXELS, strength=kind != "bytes")
-                    graph, self._block = built.model, built.block
-                self._opened[kind] = self._build(graph)
-            return self._opened[kind]
+        blocks = _Bytes(self, model, planar=True)
+        return Planar(blocks.block, blocks.run)
 
     @property
     def provider(self) -> str:
         """Key of :data:`~whet.runtime.providers.PROVIDERS` that computes."""
         return self._candidates[0]
 
-    def _build(self, graph: onnx.ModelProto) -> Any:
+    def build(self, graph: onnx.ModelProto) -> Any:
         """Open ``graph`` on the first candidate that works; forget those that do not."""
         data = graph.SerializeToString()
         while True:
@@ -106,7 +116,7 @@ class _OnnxRuntimeEngine:
                 session = _open(data, provider, self._threads)
                 # One that finds its libraries missing is left out without an error.
                 if provider.name in session.get_providers():
-                    self._running = nullcontext() if provider.parallel else self._one_at_a_time
+                    self.running = nullcontext() if provider.parallel else self._one_at_a_time
                     return session
             except Exception as error:  # ONNX Runtime's own classes share no narrower base
                 reason = str(error).strip().splitlines()[0]
@@ -138,6 +148,4 @@ def open_engine(model: onnx.ModelProto, threads: int | None) -> _OnnxRuntimeEngi
         ModelError: it does not run there.
     """
     privacy.silence()
-    engine = _OnnxRuntimeEngine(model, threads)
-    engine._session("bytes")
-    return engine
+    return _OnnxRuntimeEngine(model, threads)

@@ -124,6 +124,26 @@ def _refusal(error: RuntimeError) -> ModelError:
     return ModelError(f"OpenVINO cannot run this model ({reason}); use runtime onnxruntime")
 
 
+class _Bytes:
+    """A model between blocks of bytes, with and without a strength."""
+
+    def __init__(
+        self, core: Any, model: onnx.ModelProto, lanes: int = 1, *, planar: bool = False
+    ) -> None:
+        plain, blended = (
+            byte_graph(model, Tail.PLANES, strength=strength, planar=planar)
+            for strength in (False, True)
+        )
+        self.block = plain.block
+        self.plain = _AnySize(core, plain.model, lanes)
+        self._blended = _AnySize(core, blended.model, lanes)
+
+    def run(self, blocks: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+        if strength == 1:
+            return self.plain.run([blocks])
+        return self._blended.run([blocks, np.array(strength, np.float32)])
+
+
 class _OpenVinoEngine:
     def __init__(self, model: onnx.ModelProto, threads: int | None) -> None:
         import openvino
@@ -131,21 +151,14 @@ class _OpenVinoEngine:
         core = self._core = openvino.Core()
         core.set_property("CPU", properties(threads))
         self._model, self._threads = model, threads
-        plain = byte_graph(model, Tail.PLANES)
-        self._block = plain.block
         # Each is compiled at its first picture, when its size is known.
-        self._bytes = _AnySize(core, plain.model)
-        self._blended = _AnySize(core, byte_graph(model, Tail.PLANES, strength=True).model)
+        self._bytes = _Bytes(core, model)
         self._floats = _AnySize(core, model)
-        self._bytes.read()
+        self._bytes.plain.read()
 
     def restore_bytes(self, image: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
-        blocks = to_blocks(image, self._block)
-        if strength == 1:
-            restored = self._bytes.run([blocks])
-        else:
-            restored = self._blended.run([blocks, np.array(strength, np.float32)])
-        return from_blocks(restored, self._block)
+        block = self._bytes.block
+        return from_blocks(self._bytes.run(to_blocks(image, block), strength), block)
 
     def restore_floats(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None])
@@ -157,17 +170,8 @@ class _OpenVinoEngine:
         if model is None:
             return None
         lanes = _lanes(self._threads)
-        graphs = [
-            byte_graph(model, Tail.PLANES, strength=s, planar=True).model for s in (False, True)
-        ]
-        plain, blended = (_AnySize(self._core, graph, lanes) for graph in graphs)
-
-        def run(blocks: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
-            if strength == 1:
-                return plain.run([blocks])
-            return blended.run([blocks, np.array(strength, np.float32)])
-
-        return Planar(self._block, run, lanes)
+        blocks = _Bytes(self._core, model, lanes, planar=True)
+        return Planar(blocks.block, blocks.run, lanes)
 
 
 def _lanes(threads: int | None) -> int:

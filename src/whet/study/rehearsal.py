@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,9 +25,9 @@ ESTIMATORS: Mapping[str, str] = {
 """Name in reports -> field of :class:`~whet.study.result.Score`."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rehearsal:
-    """What came out of many simulated studies of one design.
+    """What came out of many simulated studies of one design; filled study by study.
 
     Attributes:
         studies: how many were simulated.
@@ -66,13 +66,12 @@ class Rehearsal:
             *((f"half-width, {n}", _means(v, max, 3)) for n, v in self.half_widths.items()),
         ]
         lines += [f"| {name} | {values} |" for name, values in rows]
-        lines += ["", f"Left out: {self.found} of {self.careless} careless raters, "]
-        lines[-1] += f"{self.lost} of {self.attentive} attentive ones."
+        left_out = f"{self.found} of {self.careless} careless raters"
+        lines += ["", f"Left out: {left_out}, {self.lost} of {self.attentive} attentive ones."]
         return "\n".join(lines)
 
 
-def _means(values: Sequence[float], worst: object, digits: int) -> str:
-    assert callable(worst)
+def _means(values: Sequence[float], worst: Callable[[Sequence[float]], float], digits: int) -> str:
     return f"{np.mean(values):.{digits}f} | {worst(values):.{digits}f}"
 
 
@@ -91,7 +90,6 @@ def rehearse(plan: Plan, panel: Panel, studies: int, seed: int = 0) -> Rehearsal
     if plan.paired:
         raise InputError("pairs have no mean opinion; rehearse a study with --protocol acr or dcr")
     trials = len(plan.conditions) * plan.scenes_each
-    counts = {"found": 0, "careless": 0, "lost": 0, "attentive": 0}
     made = Rehearsal(studies, panel, trials, half_widths={name: [] for name in ESTIMATORS})
     for number in range(seed, seed + studies):
         truth = draw_truth(plan, number)
@@ -105,11 +103,11 @@ def rehearse(plan: Plan, panel: Panel, studies: int, seed: int = 0) -> Rehearsal
             made.half_widths[name].append(_half_width(result, field_name))
         careless = panel.who_is_careless(number)
         rejected = {rater.participant for rater in result.raters if rater.rejected}
-        counts["found"] += len(rejected & careless)
-        counts["careless"] += len(careless)
-        counts["lost"] += len(rejected - careless)
-        counts["attentive"] += panel.raters - len(careless)
-    return Rehearsal(**{**vars(made), **counts})
+        made.found += len(rejected & careless)
+        made.careless += len(careless)
+        made.lost += len(rejected - careless)
+        made.attentive += panel.raters - len(careless)
+    return made
 
 
 def _by_condition(plan: Plan, truth: Truth, result: Result) -> Iterator[tuple[float, float]]:

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from whet.errors import ImageError, InputError, ModelError, WhetError
+from whet.errors import ImageError, InputError, MediaError, ModelError, WhetError
 
 __all__ = ["Problem", "RefusedError", "documented", "refusal_of", "response"]
 
@@ -68,6 +68,8 @@ def refusal_of(error: WhetError) -> RefusedError:
         if "is no picture" in sentence or "is empty" in sentence:
             return RefusedError(415, sentence)
         return RefusedError(413 if "max_pixels" in sentence else 422, sentence)
+    if isinstance(error, MediaError):
+        return RefusedError(413 if "megapixels" in sentence else 422, sentence)
     if isinstance(error, ModelError):
         return RefusedError(500, sentence)
     return RefusedError(422 if isinstance(error, InputError) else 415, sentence)

@@ -27,7 +27,7 @@ from typing import Literal
 from whet.apps.site.problem import RefusedError, refusal_of
 from whet.apps.site.settings import Settings
 from whet.apps.site.video_kinds import HEAD_BYTES, Kind, Shape, kind_of, shape_of
-from whet.errors import MediaError, WhetError
+from whet.errors import WhetError
 from whet.runtime import Session
 from whet.runtime.video import restore_video
 
@@ -293,10 +293,7 @@ def _known(head: bytes) -> Kind:
 
 def _refusal(error: WhetError, video: Video) -> RefusedError:
     """Return the refusal for a file that FFmpeg cannot make use of, without its path."""
-    sentence = _unnamed(video, [str(error)])[0]
-    if not isinstance(error, MediaError):
-        return refusal_of(error)
-    return RefusedError(413 if "megapixels" in sentence else 422, sentence)
+    return RefusedError(refusal_of(error).status, _unnamed(video, [str(error)])[0])
 
 
 def _unnamed(video: Video, sentences: tuple[str, ...] | list[str]) -> tuple[str, ...]:
