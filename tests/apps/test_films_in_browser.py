@@ -15,13 +15,9 @@ pytest.importorskip("uvicorn", reason="needs the extra web")
 pytest.importorskip("playwright", reason="needs the extra browser")
 from films import film
 from playwright.sync_api import expect
+from restore_page import OURS, SOON, WAIT_MS, Visit, download, pick
 
 from commandline import MakePicture, succeed
-
-Visit = Callable[..., Any]
-WAIT_MS = 120_000
-SOON = {"timeout": WAIT_MS}
-OURS = ["--runtime", "onnxruntime", "--threads", 1]
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +37,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory, picture: MakePicture) -> Pat
     return folder
 
 
-def pick(page: Any, *files: Path) -> None:
-    page.set_input_files("#files", [str(file) for file in files])
-
-
 def restored(page: Any) -> None:
     expect(page.locator("#facts")).to_have_text(re.compile("restored at"), **SOON)
-
-
-def download(page: Any, target: Path) -> str:
-    with page.expect_download(timeout=WAIT_MS) as download:
-        page.click("#download")
-    download.value.save_as(target)
-    return str(download.value.suggested_filename)
 
 
 def forgotten(page: Any, home: str) -> None:
