@@ -21,16 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.data.make import load_bank
+from whet.data.bank_files import load_bank
 from whet.data.sources import list_pairs
+from whet.distill.loop import learning_rate
 from whet.distill.losses import level
+from whet.distill.material import degraded_picture
+from whet.distill.optimizers import OPTIMIZERS
+from whet.distill.recipes import RECIPES
+from whet.distill.validate import HeldOut, validate
 from whet.models.cost import measure
-from whet.models.realtime import Realtime, RealtimeConfig, halo_px
-from whet.train.assemble import degraded_picture
-from whet.train.loop import learning_rate
-from whet.train.optimizers import OPTIMIZERS
-from whet.train.recipes import RECIPES
-from whet.train.validate import HeldOut, validate
+from whet.models.students.realtime import Realtime, RealtimeConfig, halo_px
 
 SUITES = ("bicubic-x2", "bicubic-x3", "defocus", "call-1000k", "shake-srgb")
 

@@ -1,6 +1,6 @@
 """What a teacher and each loss bring: the same student, steps, data and seeds with and without.
 
-Every student is trained by ``whet.train.loop.fit`` as ``whet distill`` runs it. Each is scored on
+Every student is trained by ``whet.distill.loop.fit`` as ``whet distill`` runs it. Each is scored on
 the same held-out photographs and on real pairs; a difference is taken picture by picture against
 the student of the same seed that learned from sharp pictures by ``level`` alone, averaged over the
 seeds, and its interval is over pictures. How far seeds alone differ stands beside it.
@@ -25,15 +25,15 @@ import torch
 from torch import nn
 
 from whet.data.bank import CropBank
-from whet.data.make import load_bank
+from whet.data.bank_files import load_bank
+from whet.distill.loop import fit
 from whet.distill.losses import LOSSES
+from whet.distill.recipes import RECIPES, Recipe, override
+from whet.distill.validate import restore_bytes
 from whet.evaluate.suites import Item, centred, open_pairs, open_suite
 from whet.metrics import bootstrap_interval, psnr
 from whet.models import MODELS, build_teacher
-from whet.models.vgg import load_vgg
-from whet.train.loop import fit
-from whet.train.recipes import RECIPES, Recipe, override
-from whet.train.validate import restore_bytes
+from whet.models.features.vgg import load_vgg
 
 SUITES = (
     "bicubic-x2", "bicubic-x3", "defocus", "shake-srgb", "shake-linear", "object",

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whet.data.degradations import DEGRADATIONS, degrade
+from whet.degrade.registry import DEGRADATIONS, degrade
 from whet.image import read
 from whet.metrics import psnr
 from whet.runtime import open_session
-from whet.runtime.gate import CLOSE, OPEN, sharpness
+from whet.video.sharpness_gate import CLOSE, OPEN, sharpness
 
 Pixels = NDArray[np.uint8]
 SIDE = 448

@@ -24,7 +24,7 @@ import tifffile
 from PIL import Image
 
 _STARTS = 7
-_WHET = "from whet.apps.cli import main; main()"
+_WHET = "from whet.cli.main import main; main()"
 _PEAK = """
 import atexit, re, sys
 def tell():
@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from whet.runtime import open_session
-from whet.runtime.restore import restore_files
+from whet.stills.files import restore_files
 session = open_session(sys.argv[1], threads=int(sys.argv[2]) or None)
 source, target = Path(sys.argv[3]), sys.argv[4]
 frames = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(source.iterdir())]

@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from whet.evaluate.machine import machine
+from whet.bench.machine import machine
 from whet.evaluate.suites import HELD_OUT
 
 SIZE = (1152, 868)  # a million pixels
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
-    start = "from whet.apps.cli import main; main()"
+    start = "from whet.cli.main import main; main()"
     command = [sys.executable, "-c", start, "serve", "--port", str(PORT), "--quiet"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -24,7 +24,7 @@ from typing import Any
 import av
 import numpy as np
 
-_WHET = "from whet.apps.cli import main; main()"
+_WHET = "from whet.cli.main import main; main()"
 _SETTLED_S = 20.0  # by then every buffer of a run has been filled
 
 

@@ -22,8 +22,8 @@ import torch
 from blur_measures import Array, Statistics, light_of, measure, psnr
 from PIL import Image
 
-from whet.data.degradations import DEGRADATIONS, degrade
-from whet.data.resize import imresize
+from whet.degrade.registry import DEGRADATIONS, degrade
+from whet.degrade.resize import imresize
 
 Pairs = Mapping[str, Sequence[tuple[Path, Path]]]
 

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import whet
 from whet.data.demo import HELD_OUT
+from whet.distill.material import degraded_picture
 from whet.metrics import psnr
-from whet.train.assemble import degraded_picture
 
 ROWS = (
     ("casa-mila", "bicubic-x3", 0.35, 0.95),

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from whet.runtime.video import RestoredVideo, restore_video
+from whet.video.run import RestoredVideo, restore_video
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
 

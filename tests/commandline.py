@@ -29,7 +29,7 @@ class Outcome:
 
 def whet(*words: object) -> Outcome:
     """Run ``whet WORDS...``. What would print a traceback is raised instead."""
-    from whet.apps.cli import main
+    from whet.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     code: object = 0

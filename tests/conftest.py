@@ -11,14 +11,14 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from whet.runtime import privacy
+from whet.runtime import telemetry
 
 if TYPE_CHECKING:
     from torch import nn
 
     from whet.models import ModelSpec
 
-privacy.silence()
+telemetry.silence()
 
 Image = NDArray[np.uint8]
 

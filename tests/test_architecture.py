@@ -21,22 +21,34 @@ ROOT = Path(whet.__file__).parent
 
 # A package may import those of later lines, never its own line or an earlier one.
 LAYERS = (
-    ("apps",),
-    ("evaluate", "study"),
-    ("export",),
-    ("train", "runtime"),
-    ("distill",),
-    ("models",),
-    ("data", "metrics"),
-    ("artifact",),
-    ("card", "image"),
+    ("cli",),
+    ("bench",),
+    ("web", "evaluate"),
+    ("live", "export"),
+    ("distill", "study", "stills", "video"),
+    ("data", "runtime"),
+    ("degrade", "graph"),
+    ("models", "image", "artifact"),
+    ("fetch", "metrics", "card"),
     ("errors",),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 
-TORCH_FREE = {"", "artifact", "card", "errors", "image", "metrics", "runtime"}
+TORCH_FREE = {
+    "",
+    "artifact",
+    "card",
+    "errors",
+    "graph",
+    "image",
+    "live",
+    "metrics",
+    "runtime",
+    "stills",
+    "video",
+}
 TORCH_FAMILY = {"accelerate", "kornia", "safetensors", "torch", "torchmetrics", "torchvision"}
-TORCH_RUNTIME = "whet.runtime.torch_session"
+TORCH_RUNTIME = "whet.runtime.torch_engine"
 """The one module at the counter that is PyTorch; it is loaded by name, never imported."""
 STARTS_WITHOUT_TORCH = (
     "whet",
@@ -44,7 +56,10 @@ STARTS_WITHOUT_TORCH = (
     "whet.artifact",
     "whet.metrics",
     "whet.runtime",
-    "whet.apps.cli",
+    "whet.stills.files",
+    "whet.video.run",
+    "whet.live.run",
+    "whet.cli.main",
 )
 
 VAGUE = ("common", "helper", "helpers", "manager", "misc", "util", "utils")
@@ -69,7 +84,7 @@ def package_of(module: str) -> str:
     parts = module.split(".")
     if len(parts) == 1:
         return ""
-    return "apps" if parts[1] == "__main__" else parts[1]
+    return "cli" if parts[1] == "__main__" else parts[1]
 
 
 def is_typing_only(node: ast.AST) -> bool:
@@ -239,16 +254,16 @@ def broken(tmp_path: Path) -> Path:
         "errors.py": "from whet.image import read\n",
         "image.py": "import whet.errors\n",
         "metrics.py": "def f():\n    import torch.nn\n",
-        "data/__init__.py": "from ..metrics import psnr\n",
+        "data/__init__.py": "from ..stills import files\n",
         "models/__init__.py": "from . import nets\n",
         "models/nets.py": "from whet.models import utils\n",
         "models/utils.py": "class NetManager: ...\nfrom whet import models\n",
-        "train/__init__.py": (
+        "distill/__init__.py": (
             "from typing import TYPE_CHECKING\n"
             "if TYPE_CHECKING:\n    from whet.export import onnx\n"
         ),
         "export/__init__.py": "",
-        "export/onnx.py": "from whet import train\n" + "\n" * LONGEST_FILE,
+        "export/onnx.py": "from whet import distill\n" + "\n" * LONGEST_FILE,
     }
     for name, source in sources.items():
         path = tmp_path / name
@@ -259,9 +274,9 @@ def broken(tmp_path: Path) -> Path:
 
 def test_wrong_direction_is_found(broken: Path) -> None:
     assert wrong_directions(read_package(broken)) == [
-        "whet.data imports whet.metrics",
+        "whet.data imports whet.stills",
+        "whet.distill imports whet.export.onnx",
         "whet.errors imports whet.image",
-        "whet.train imports whet.export.onnx",
     ]
 
 

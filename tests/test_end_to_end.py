@@ -31,9 +31,9 @@ from commandline import (
     whet,
 )
 from whet.artifact import read_card
+from whet.distill.run import FOUNDING_CLAIMS
 from whet.models import TEACHERS
 from whet.models.checkpoints import load_state
-from whet.train.run import FOUNDING_CLAIMS
 
 
 class Sharpener(nn.Module):
@@ -138,7 +138,7 @@ WITHOUT_TORCH = """
 import json, sys
 for module in ("torch", "torchvision", "accelerate", "safetensors", "onnxscript"):
     sys.modules[module] = None  # importing it raises ImportError
-from whet.apps.cli import main
+from whet.cli.main import main
 for words in json.load(sys.stdin):
     sys.argv = ["whet", *words]
     try:

@@ -18,10 +18,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import clip, frame_times
 from numpy.typing import NDArray
 from PIL import Image
 
+from clips import clip, frame_times
 from commandline import Outcome, load, save, whet
 
 Make = Callable[..., NDArray[np.uint8]]
@@ -102,12 +102,12 @@ def test_a_bomb_in_a_small_container_is_not_decoded(
     tmp_path: Path, tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit holds in the decoder too, where a header lies or says nothing."""
-    from whet.runtime import media
+    from whet.video import source
 
     path = clip(tmp_path / "a.mkv", sound=False)
-    monkeypatch.setattr(media, "MAX_FRAME_PX", 64 * 48)
+    monkeypatch.setattr(source, "MAX_FRAME_PX", 64 * 48)
     assert whet("video", path, "-o", tmp_path / "b.mkv", "-m", tiny_artifact).code == 0
-    monkeypatch.setattr(media, "MAX_FRAME_PX", 64 * 48 - 1)
+    monkeypatch.setattr(source, "MAX_FRAME_PX", 64 * 48 - 1)
     refused(whet("video", path, "-o", tmp_path / "c.mkv", "-m", tiny_artifact), "scale the video")
 
 
@@ -181,7 +181,7 @@ def on_a_disk(folder: Path, prepare: str, *words: object) -> tuple[Outcome, dict
     if shutil.which("unshare") is None:
         pytest.skip("no name spaces on this system")
     (folder / "disk").mkdir()
-    run = f"{shlex.quote(sys.executable)} -c 'from whet.apps.cli import main; main()'"
+    run = f"{shlex.quote(sys.executable)} -c 'from whet.cli.main import main; main()'"
     script = (
         f"mount -t tmpfs -o size=64k none disk || exit 77; {prepare}; "
         f"{run} {shlex.join(map(str, words))}; code=$?; "

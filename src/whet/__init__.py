@@ -53,7 +53,7 @@ def sharpen(image: Image, model: str | Path | Session = "small", *, strength: fl
         InputError: the picture cannot be read or is of no such type.
         ModelError: the model cannot be used.
     """
-    from whet.runtime.anything import sharpen_anything
+    from whet.stills.in_memory import sharpen_anything
 
     session = load(model) if isinstance(model, (str, Path)) else model
     return sharpen_anything(session, image, strength)

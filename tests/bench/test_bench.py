@@ -12,12 +12,9 @@ import pytest
 
 from commandline import whet
 from whet.artifact import shipped
-from whet.errors import InputError
-from whet.evaluate import bench as benchmark
-from whet.evaluate import contestants
-from whet.evaluate.bench import BenchOptions, Report, Row, Timing, ratios, sides_of, take_turns
-from whet.evaluate.bench_text import markdown
-from whet.evaluate.contestants import (
+from whet.bench import contestants
+from whet.bench import run as benchmark
+from whet.bench.contestants import (
     FOUNDING,
     RIVALS,
     Contestant,
@@ -26,10 +23,13 @@ from whet.evaluate.contestants import (
     open_contestant,
     rivals_here,
 )
-from whet.evaluate.energy import Meter
-from whet.evaluate.file_to_file import file_to_file
-from whet.evaluate.peak import Gemm, gemms_here, open_gemm, peaks
-from whet.evaluate.probe import probe
+from whet.bench.energy import Meter
+from whet.bench.first_picture import probe
+from whet.bench.matmul_peak import Gemm, gemms_here, open_gemm, peaks
+from whet.bench.report import markdown
+from whet.bench.run import BenchOptions, Report, Row, Timing, ratios, sides_of, take_turns
+from whet.bench.video_files import file_to_file
+from whet.errors import InputError
 
 
 class Machine:
@@ -343,7 +343,7 @@ def test_the_founding_student_runs_in_float_and_int8(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import whet.models
-    from whet.models.dncnn import DnCNN
+    from whet.models.students.dncnn import DnCNN
 
     smaller = DnCNN(width=4, blocks=1)
     monkeypatch.setattr(whet.models, "build", lambda name: smaller)
@@ -369,7 +369,7 @@ def test_file_to_file_restores_the_whole_clip(
     tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    from whet.evaluate import file_to_file as module
+    from whet.bench import video_files as module
 
     restore = module.restore_video
 
@@ -405,7 +405,7 @@ def test_opened_models_restore(tiny_artifact: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whet.evaluate.peak.SIDE", 64)
+    monkeypatch.setattr("whet.bench.matmul_peak.SIDE", 64)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from whet.bench.pareto import Point, front, main, plot, points
 from whet.errors import InputError
-from whet.evaluate.pareto import Point, front, main, plot, points
 from whet.evaluate.results import Evaluation, PictureInfo, SuiteResult, summarise
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -18,9 +18,9 @@ from PIL import Image
 
 from commandline import MakePicture, Outcome, load, save, save_gopro, save_photos, succeed, whet
 from whet import __version__
-from whet.apps.cli import app
 from whet.artifact import shipped
-from whet.runtime.video import RestoredVideo
+from whet.cli.main import app
+from whet.video.run import RestoredVideo
 
 # What scripts rely on. A name may be added here; none may leave or change.
 STABLE = {
@@ -114,7 +114,7 @@ def test_help_lists_every_command() -> None:
 def test_version_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['whet', '--version']\n"
-        "from whet.apps.cli import main\n"
+        "from whet.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: code = end.code\n"
         "heavy = {'torch', 'numpy', 'onnx', 'onnxruntime', 'openvino', 'PIL', 'av'}\n"
@@ -130,7 +130,7 @@ def test_version_loads_nothing_heavy() -> None:
 
 def test_an_error_ends_a_process_with_one_line_and_code_2(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from whet.apps.cli import main; main()", "models", "nope"],
+        [sys.executable, "-c", "from whet.cli.main import main; main()", "models", "nope"],
         capture_output=True,
         text=True,
         check=False,
@@ -336,7 +336,7 @@ def test_video_says_what_an_interrupted_run_left(
     here: Path, tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = RestoredVideo(here / "b.partial.mp4", 17, 1.0, interrupted=True, notes=())
-    monkeypatch.setattr("whet.runtime.video.restore_video", lambda *_, **__: left)
+    monkeypatch.setattr("whet.video.run.restore_video", lambda *_, **__: left)
     outcome = whet("video", "a.mp4", "-m", tiny_artifact)
     assert outcome.code == 130
     assert outcome.out.strip() == str(left.target)
@@ -348,7 +348,7 @@ def test_image_pipes_the_picture_alone(picture: MakePicture, tiny_artifact: Path
     Image.fromarray(picture(24, 40)).save(stream, "PNG")
     words = ["image", "-", "--model", str(tiny_artifact), "--json"]
     done = subprocess.run(
-        [sys.executable, "-c", "from whet.apps.cli import main; main()", *words],
+        [sys.executable, "-c", "from whet.cli.main import main; main()", *words],
         input=stream.getvalue(),
         capture_output=True,
         check=True,

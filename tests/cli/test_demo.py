@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from commandline import Outcome, load, whet
-from whet.apps import demo
 from whet.artifact import read_card
+from whet.cli import demo
 from whet.data.demo import CROPS, held_out_photos
 from whet.image import read
 

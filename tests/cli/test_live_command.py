@@ -125,7 +125,7 @@ def test_a_signal_ends_the_run_with_a_playable_file(
     target, log = tmp_path / "out.mp4", tmp_path / "log.jsonl"
     words = ("live", "--camera", clip, "--loop", "--to", target, "--model", tiny_artifact)
     process = subprocess.Popen(
-        [sys.executable, "-c", "from whet.apps.cli import main; main()", *words, "--log", log],
+        [sys.executable, "-c", "from whet.cli.main import main; main()", *words, "--log", log],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from whet.data.bank import Batch, CropBank, MixedBank, PairBank, PhotoBank
-from whet.data.make import load_bank, make_bank
+from whet.data.bank_files import load_bank, make_bank
 from whet.errors import DataError
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from whet.data import blur, sensor
+from whet.degrade import blur, sensor
 
 Picture = Callable[..., Tensor]
 

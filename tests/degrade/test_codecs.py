@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from whet.data import call
-from whet.data.codec import jpeg
-from whet.data.degradations import degrade
+from whet.degrade import video_call
+from whet.degrade.jpeg import jpeg
+from whet.degrade.registry import degrade
 
 Picture = Callable[..., Tensor]
 
@@ -44,7 +44,7 @@ def test_h264_decodes_every_frame_and_worsens_with_crf(picture: Picture) -> None
     frames = np.ascontiguousarray(levels.numpy())
     errors, sizes = [], []
     for crf in (16.0, 30.0, 44.0):
-        decoded, bits = call.code_clip(frames, crf)
+        decoded, bits = video_call.code_clip(frames, crf)
         assert decoded.shape == frames.shape
         assert decoded.dtype == np.uint8
         assert len(bits) == 3
@@ -56,10 +56,10 @@ def test_h264_decodes_every_frame_and_worsens_with_crf(picture: Picture) -> None
 
 def test_quality_follows_bits_per_coded_pixel() -> None:
     # 1382.4 kbit/s at 30 frames of 1280x720 are 0.05 bits per pixel: the stated centre.
-    assert call.settled_crf(1382.4, 1.0) == pytest.approx(32.0)
+    assert video_call.settled_crf(1382.4, 1.0) == pytest.approx(32.0)
     # A quarter of the bits on a quarter of the pixels is the same quality.
-    assert call.settled_crf(1382.4 / 4, 2.0) == pytest.approx(32.0)
-    assert call.settled_crf(1382.4 / 2, 1.0) == pytest.approx(37.75)
+    assert video_call.settled_crf(1382.4 / 4, 2.0) == pytest.approx(32.0)
+    assert video_call.settled_crf(1382.4 / 2, 1.0) == pytest.approx(37.75)
 
 
 @pytest.mark.skipif("WHET_SHARED" not in os.environ, reason="needs real clips (WHET_SHARED)")
@@ -67,7 +67,7 @@ def test_quality_follows_bits_per_coded_pixel() -> None:
 def test_real_clip_at_that_quality_takes_about_that_rate(kilobits: int) -> None:
     import av
 
-    from whet.data.resize import imresize
+    from whet.degrade.resize import imresize
 
     shrink = 2.0
     with av.open(str(Path(os.environ["WHET_SHARED"], "video", "sam2_04_coffee.mp4"))) as clip:
@@ -77,7 +77,7 @@ def test_real_clip_at_that_quality_takes_about_that_rate(kilobits: int) -> None:
         for f in shown
     ]
     frames = torch.stack(small).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-    bits = call.code_clip(frames, call.settled_crf(kilobits, shrink))[1]
+    bits = video_call.code_clip(frames, video_call.settled_crf(kilobits, shrink))[1]
     # Content alone moves the rate by a factor of two either way.
     assert 0.4 < np.mean(bits[10:]) * 30 / 1000 / kilobits < 2.5
 

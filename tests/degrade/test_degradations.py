@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from whet.data.degradations import DEGRADATIONS, MIXED, degrade, degrade_mix, draw
-from whet.data.resize import imresize
+from whet.degrade.registry import DEGRADATIONS, MIXED, degrade, degrade_mix, draw
+from whet.degrade.resize import imresize
 from whet.errors import InputError
 
 NAMES = [*DEGRADATIONS, "mixed"]

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from whet.data import blur
-from whet.data.blur import fill_behind
-from whet.data.degradations import degrade
-from whet.data.motion import (
+from whet.degrade import blur
+from whet.degrade.blur import fill_behind
+from whet.degrade.motion import (
     DEPTH_CELLS,
     FRAME_COUNTS,
     PATH_STEPS,
@@ -21,7 +20,8 @@ from whet.data.motion import (
     draw_motions,
     path_length_px,
 )
-from whet.data.sensor import to_linear
+from whet.degrade.registry import degrade
+from whet.degrade.sensor import to_linear
 
 SHAKES = ["shake-srgb", "shake-linear"]
 Picture = Callable[..., Tensor]
@@ -68,7 +68,7 @@ def test_edge_is_averaged_in_the_stated_light(
     # Four frames at -3, -1, 1, 3 px: the second pixel left of a black-white edge sees
     # white in one frame of four, the second pixel right of it in three of four.
     monkeypatch.setattr(blur, "draw_motions", lambda rngs: [straight(8.0)])
-    monkeypatch.setattr("whet.data.motion.FRAME_COUNTS", (4,))
+    monkeypatch.setattr("whet.degrade.motion.FRAME_COUNTS", (4,))
     sharp = torch.zeros(1, 3, 24, 64)
     sharp[..., 32:] = 1
     # By hand: 1.055 * 0.25 ** (1 / 2.4) - 0.055 = 0.5371, and 0.75 likewise 0.8808.
@@ -107,8 +107,8 @@ def test_motions_have_zero_mean_and_realistic_length() -> None:
 def test_shake_leaves_the_picture_where_it_was(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # A bright spot in a flat scene: the centroid of its trail, in the light of the average,
     # stays put. A path of 12 px that began at the sharp frame would move it by 6.
-    monkeypatch.setattr("whet.data.motion.DEPTH_STEP", (0.0, 0.0))
-    monkeypatch.setattr("whet.data.motion.DEPTH_SPREAD", 0.0)
+    monkeypatch.setattr("whet.degrade.motion.DEPTH_STEP", (0.0, 0.0))
+    monkeypatch.setattr("whet.degrade.motion.DEPTH_SPREAD", 0.0)
     y, x = torch.meshgrid(torch.arange(97.0) - 48, torch.arange(97.0) - 48, indexing="ij")
     spot = (-(x**2 + y**2) / (2 * 2.0**2)).exp()
     trail = degrade(name, spot.expand(4, 3, 97, 97), range(4))[:, 0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from whet.data.resize import cubic, imresize, resize_matrix
+from whet.degrade.resize import cubic, imresize, resize_matrix
 
 
 def naive_line(line: list[float], target: int) -> list[float]:

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from whet.data.blur import convolve
-from whet.data.degradations import degrade
-from whet.data.sensor import Noise, add_noise, boost_highlights, counter_normal, to_linear, to_srgb
+from whet.degrade.blur import convolve
+from whet.degrade.registry import degrade
+from whet.degrade.sensor import (
+    Noise,
+    add_noise,
+    boost_highlights,
+    counter_normal,
+    to_linear,
+    to_srgb,
+)
 
 
 def test_convolution_equals_naive_loops_with_mirrored_edges() -> None:

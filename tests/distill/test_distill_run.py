@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from commandline import MakePicture, save_gopro, save_photos
+from whet.distill.material import Material
+from whet.distill.recipes import RECIPES, Stage
+from whet.distill.record import RECORD
+from whet.distill.run import RunSummary, run_recipe
+from whet.distill.validate import Scores
 from whet.errors import InputError, ModelError
 from whet.models import TEACHERS, build
-from whet.train.assemble import Material
-from whet.train.recipes import RECIPES, Stage
-from whet.train.record import RECORD
-from whet.train.run import RunSummary, run_recipe
-from whet.train.validate import Scores
 
 TINY = replace(
     RECIPES["quick"],

@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from whet.distill.grow import grow
+from whet.distill.recipes import RECIPES, override
+from whet.distill.start import fresh_student
 from whet.errors import ModelError
 from whet.models import build
-from whet.models.realtime import Realtime
-from whet.train.grow import grow
-from whet.train.recipes import RECIPES, override
-from whet.train.start import fresh_student
+from whet.models.students.realtime import Realtime
 
 
 def trained(name: str) -> Realtime:

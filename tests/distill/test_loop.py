@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from whet.data.bank import CropBank
+from whet.distill import checkpoint
+from whet.distill.loop import HISTORY, fit, learning_rate
+from whet.distill.optimizers import OPTIMIZERS
+from whet.distill.recipes import RECIPES, Recipe, Stage, override
+from whet.distill.validate import HeldOut
 from whet.errors import InputError, ModelError
-from whet.train import checkpoint
-from whet.train.loop import HISTORY, fit, learning_rate
-from whet.train.optimizers import OPTIMIZERS
-from whet.train.recipes import RECIPES, Recipe, Stage, override
-from whet.train.validate import HeldOut
 
 TINY = replace(
     RECIPES["quick"],
@@ -118,7 +118,7 @@ KILLED = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     from test_loop import TINY, held_out, soft_bank
-    from whet.train.loop import fit
+    from whet.distill.loop import fit
 
     def slow(progress):
         print(progress.step, flush=True)
@@ -208,7 +208,7 @@ def test_stages_change_where_they_say() -> None:
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_recipe_is_complete(name: str) -> None:
-    from whet.data.degradations import DEGRADATIONS
+    from whet.degrade.registry import DEGRADATIONS
     from whet.distill.losses import LOSSES
     from whet.models import MODELS, TEACHERS
 

@@ -15,17 +15,17 @@ from torch import nn
 
 from commandline import MakePicture, load, save, save_gopro, save_photos
 from whet.data.bank import CropBank, MixedBank, PairBank, PhotoBank
-from whet.data.make import make_bank
-from whet.errors import DataError, InputError
-from whet.train.assemble import (
+from whet.data.bank_files import make_bank
+from whet.distill.material import (
     Material,
     degraded_picture,
     held_out_pictures,
     needs_teacher,
     training_bank,
 )
-from whet.train.recipes import RECIPES, Stage, override
-from whet.train.validate import PSNR_CEILING_DB, HeldOut, restore_bytes, validate
+from whet.distill.recipes import RECIPES, Stage, override
+from whet.distill.validate import PSNR_CEILING_DB, HeldOut, restore_bytes, validate
+from whet.errors import DataError, InputError
 
 PHOTOGRAPHS = replace(RECIPES["quick"], mix={"bicubic-x2": 0.5, "shake-srgb": 0.4, "clean": 0.1})
 PAIRS = replace(RECIPES["quick"], teacher="")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from whet.distill.optimizers import OPTIMIZERS, Muon, orthogonal
 from whet.models import build
-from whet.train.optimizers import OPTIMIZERS, Muon, orthogonal
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from whet.distill.recipes import RECIPES, override
+from whet.distill.start import fresh_student, start_as_identity
 from whet.models import MODELS, build
-from whet.train.recipes import RECIPES, override
-from whet.train.start import fresh_student, start_as_identity
 
 
 def test_every_student_starts_as_the_identity_when_asked() -> None:

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from commandline import MakePicture, soften
-from whet.data.fetch import _sha256
 from whet.errors import InputError, ModelError
-from whet.evaluate import measures
-from whet.evaluate.comparison import compare
+from whet.evaluate import metrics
 from whet.evaluate.results import Evaluation
-from whet.models.lpips import LPIPS
+from whet.evaluate.run import compare
+from whet.fetch.weights import _sha256
+from whet.models.features.lpips import LPIPS
 
 Pixels = NDArray[np.uint8]
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    measures._network.cache_clear()
+    metrics._network.cache_clear()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_value_is_the_networks_on_pictures_in_0_to_1(
     first, second = (torch.tensor(p).permute(2, 0, 1)[None] / 255 for p in (soft, sharp))
     with torch.no_grad():
         expected = float(fetched(first, second))
-    lpips = measures.MEASURES["lpips"].function
+    lpips = metrics.MEASURES["lpips"].function
     assert lpips(soft, sharp) == pytest.approx(expected, rel=1e-5)
     assert lpips(sharp, sharp) == 0
 
@@ -84,7 +84,7 @@ def test_in_tables_a_lower_lpips_is_coloured_good(
 @pytest.mark.usefixtures("fetched")
 def test_an_unknown_metric_names_those_there_are() -> None:
     with pytest.raises(InputError, match="'vmaf'; choose from: psnr, ssim, ssim_matlab, lpips"):
-        measures.chosen(["vmaf"])
+        metrics.chosen(["vmaf"])
 
 
 def test_missing_weights_are_said_before_anything_is_scored(

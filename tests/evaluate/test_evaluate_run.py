@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from commandline import MakePicture, save_photos
 from whet.errors import DataError, InputError
-from whet.evaluate.comparison import REPORT_FILES, compare, opened, taught
-from whet.evaluate.sheets import FOLDER
+from whet.evaluate.report.sheets import FOLDER
+from whet.evaluate.run import REPORT_FILES, compare, opened, taught
 from whet.models import TEACHERS
 from whet.runtime import open_session
 
@@ -54,9 +54,9 @@ def test_all_reports_are_written_with_identity_first(
 def test_all_suites_can_be_asked_for_beside_pairs(
     tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.evaluate import comparison
+    from whet.evaluate import run
 
-    monkeypatch.setattr(comparison, "SUITES", {"sharp": comparison.SUITES["sharp"]})
+    monkeypatch.setattr(run, "SUITES", {"sharp": run.SUITES["sharp"]})
     found = compare([], tmp_path / "out", suites=["all"], pairs=("pairs", pairs), limit=1)
     assert names(found) == ["pairs", "sharp"]
 
@@ -64,11 +64,11 @@ def test_all_suites_can_be_asked_for_beside_pairs(
 def test_a_shipped_name_is_that_file_and_not_the_one_this_machine_prefers(
     monkeypatch: pytest.MonkeyPatch, picture: MakePicture
 ) -> None:
-    from whet.evaluate import comparison
+    from whet.evaluate import run
 
     asked: list[str] = []
     monkeypatch.setattr(
-        comparison, "open_session", lambda path: asked.append(Path(path).name) or open_session(path)
+        run, "open_session", lambda path: asked.append(Path(path).name) or open_session(path)
     )
     both = [opened(name)(picture(48, 56, 1)) for name in ("nano", "nano-int8")]
     assert asked == ["nano.onnx", "nano-int8.onnx"]
@@ -102,10 +102,10 @@ def test_pairs_alone_bring_no_synthetic_suites(
 def test_photographs_beside_pairs_are_not_left_out(
     tmp_path: Path, photos: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.evaluate import comparison
+    from whet.evaluate import run
 
-    some = {name: comparison.SUITES[name] for name in ("sharp", "bicubic-x3")}
-    monkeypatch.setattr(comparison, "SUITES", some)
+    some = {name: run.SUITES[name] for name in ("sharp", "bicubic-x3")}
+    monkeypatch.setattr(run, "SUITES", some)
     evaluation = compare([], tmp_path / "out", photos=photos, pairs=("pairs", pairs))
     assert names(evaluation) == ["pairs", "sharp", "bicubic-x3"]
 

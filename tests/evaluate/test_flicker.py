@@ -12,7 +12,7 @@ from PIL import Image
 
 from commandline import save_photos
 from whet.artifact import shipped
-from whet.evaluate.steadiness import (
+from whet.evaluate.flicker import (
     SETTLING,
     Flicker,
     as_in_video,
@@ -23,7 +23,7 @@ from whet.evaluate.steadiness import (
     temporal_change,
 )
 from whet.runtime import open_session
-from whet.runtime.planes import Planes
+from whet.runtime.yuv420 import Planes
 
 Pixels = NDArray[np.uint8]
 Make = Callable[..., Pixels]

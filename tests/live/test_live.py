@@ -15,8 +15,9 @@ import pytest
 
 from whet.artifact import shipped
 from whet.errors import MediaError
-from whet.runtime.budget import PASS_THROUGH
-from whet.runtime.live import (
+from whet.live.latest_frame import Newest
+from whet.live.model_ladder import PASS_THROUGH
+from whet.live.run import (
     LiveOptions,
     LiveReport,
     Rung,
@@ -25,8 +26,7 @@ from whet.runtime.live import (
     split,
     warm,
 )
-from whet.runtime.live_sources import Grab, Steady
-from whet.runtime.newest import Newest
+from whet.live.sources import Grab, Steady
 
 SIZE = (6, 8)  # height, width
 PATIENCE_S = 20
@@ -35,7 +35,7 @@ PATIENCE_S = 20
 @pytest.fixture(autouse=True)
 def _leave_hanging_sources_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources in step wait for a next frame that will not be shown."""
-    monkeypatch.setattr("whet.runtime.live._JOIN_S", 0.05)
+    monkeypatch.setattr("whet.live.run._JOIN_S", 0.05)
 
 
 def frame(level: int) -> np.ndarray:

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from whet.errors import MediaError, MissingExtraError
-from whet.runtime import live_sinks, live_sources
-from whet.runtime.live_addresses import address_of
-from whet.runtime.live_sinks import Encoding, sink_for
-from whet.runtime.live_sources import open_feed
+from whet.live import sinks, sources
+from whet.live.addresses import address_of
+from whet.live.sinks import Encoding, sink_for
+from whet.live.sources import open_feed
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
 
@@ -61,7 +61,7 @@ def clip(
     return path
 
 
-def feed(path: Path, loop: bool = False) -> live_sources.Feed:
+def feed(path: Path, loop: bool = False) -> sources.Feed:
     return open_feed(address_of(str(path)), loop=loop, clock=InstantClock())()
 
 
@@ -271,7 +271,7 @@ def test_a_stream_out_arrives(tmp_path: Path) -> None:
 
 
 def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_sinks, "find_spec", lambda name: None)
+    monkeypatch.setattr(sinks, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'whet\[live\]'"):
         sink_for("window", Encoding())
     with pytest.raises(MissingExtraError, match="pyvirtualcam is not installed"):
@@ -301,8 +301,8 @@ def test_a_virtual_camera_gets_every_frame_and_says_what_it_lacks(
     class Module:
         Camera = FakeVirtualCamera
 
-    monkeypatch.setattr(live_sinks, "find_spec", lambda name: name)
-    monkeypatch.setattr(live_sinks, "import_module", lambda name: Module)
+    monkeypatch.setattr(sinks, "find_spec", lambda name: name)
+    monkeypatch.setattr(sinks, "import_module", lambda name: Module)
     open_sink = sink_for("virtual-camera", Encoding(fps=24))
     with open_sink(WIDTH, HEIGHT) as sink:
         sink.show(shade(1), 0.0, "")

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from whet.runtime.budget import PASS_THROUGH, Ladder, percentile
+from whet.live.model_ladder import PASS_THROUGH, Ladder, percentile
 
 FPS = 20  # a budget of 50 ms, windows of 20 frames
 NAMES = ("base", "small", "nano", PASS_THROUGH)

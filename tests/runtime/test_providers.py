@@ -15,8 +15,8 @@ from commandline import succeed
 from whet import runtime
 from whet.errors import InputError, ModelError
 from whet.runtime import automatic, computes_on, open_session, preferred_precision, providers
+from whet.runtime.installed import survey
 from whet.runtime.providers import PROVIDERS, candidates, present
-from whet.runtime.survey import survey
 
 CUDA, CPU = PROVIDERS["cuda"].name, PROVIDERS["cpu"].name
 
@@ -231,7 +231,7 @@ def test_survey_marks_exactly_what_auto_takes(machine: Callable[..., None]) -> N
 
 def test_survey_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "available", lambda: ("onnxruntime",))
-    monkeypatch.setattr("whet.runtime.survey.available", lambda: ("onnxruntime",))
+    monkeypatch.setattr("whet.runtime.installed.available", lambda: ("onnxruntime",))
     by_name = {s.name: s for s in survey()}
     assert "pip install openvino" in by_name["openvino"].reason
     assert "pip install 'whet[train]'" in by_name["torch"].reason

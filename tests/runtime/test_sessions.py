@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from whet import artifact, runtime
 from whet.artifact import Card, read_model, write_model
 from whet.errors import InputError, MissingExtraError, ModelError
-from whet.runtime import RUNTIMES, available, open_session, processor, tiling
-from whet.runtime.boundary import Tail, byte_graph, from_blocks, to_blocks
+from whet.graph.uint8_io import Tail, byte_graph, from_blocks, to_blocks
+from whet.runtime import RUNTIMES, available, cpu_features, open_session, tiling
 
 Image = NDArray[np.uint8]
 MakePicture = Callable[..., Image]
@@ -256,13 +256,13 @@ def test_plain_name_opens_the_precision_this_processor_is_fast_in(
 def test_int8_is_preferred_by_what_the_processor_has(
     monkeypatch: pytest.MonkeyPatch, machine: str, flags: str, fast: bool
 ) -> None:
-    monkeypatch.setattr(processor.platform, "machine", lambda: machine)
-    monkeypatch.setattr(processor, "_linux_flags", lambda: set(flags.split()))
-    processor.int8_is_fast.cache_clear()
+    monkeypatch.setattr(cpu_features.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cpu_features, "_linux_flags", lambda: set(flags.split()))
+    cpu_features.int8_is_fast.cache_clear()
     try:
-        assert processor.int8_is_fast() is fast
+        assert cpu_features.int8_is_fast() is fast
     finally:
-        processor.int8_is_fast.cache_clear()
+        cpu_features.int8_is_fast.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
@@ -345,10 +345,10 @@ def test_graph_between_bytes_is_valid_and_leaves_the_file_alone(
 def test_openvino_compiles_for_sizes_that_return(
     tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.runtime import openvino_session
+    from whet.runtime import openvino_engine
 
-    monkeypatch.setattr(openvino_session, "WORTH_PX", 3 * 16 * 16)
-    engine = openvino_session.open_engine(read_model(tiny_artifact)[0], None)
+    monkeypatch.setattr(openvino_engine, "WORTH_PX", 3 * 16 * 16)
+    engine = openvino_engine.open_engine(read_model(tiny_artifact)[0], None)
     networks = engine._bytes.plain
 
     def use(height: int) -> None:
@@ -365,14 +365,14 @@ def test_openvino_compiles_for_sizes_that_return(
     assert len(networks._fixed) == 2, "a size that keeps coming"
     for height in range(48, 48 + 8 * 6, 8):
         use(height)
-    assert len(networks._fixed) == openvino_session.KEPT
+    assert len(networks._fixed) == openvino_engine.KEPT
 
 
 def test_torch_in_bfloat16_keeps_within_one_step(
     tiny_artifact: Path, student: nn.Module, picture: MakePicture
 ) -> None:
     """What a GPU computes in, here on the processor: only convolutions lose bits, not the skip."""
-    from whet.runtime.torch_session import ArtifactModule
+    from whet.runtime.torch_engine import ArtifactModule
 
     image = picture(48, 64)
     degraded = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from whet.runtime import available, privacy
+from whet.runtime import available, telemetry
 
 STRACE = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=socket,connect,sendto")
 
@@ -67,7 +67,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 def run(code: str, home: Path, *arguments: str, trace: Path | None = None) -> str:
     """Run ``code`` away from the real home and return what it wrote to stderr."""
-    switches = {*privacy.SWITCHES, "CI", "GITHUB_ACTIONS", "DO_NOT_TRACK"}
+    switches = {*telemetry.SWITCHES, "CI", "GITHUB_ACTIONS", "DO_NOT_TRACK"}
     environment = {k: v for k, v in os.environ.items() if k not in switches}
     environment |= {
         name: str(home)
@@ -146,12 +146,12 @@ def test_silence_reaches_a_library_imported_before(monkeypatch: pytest.MonkeyPat
 
     called: list[bool] = []
     monkeypatch.setattr(onnxruntime, "disable_telemetry_events", lambda: called.append(True))
-    privacy.silence()
+    telemetry.silence()
     assert called == [True]
 
 
 def test_silence_does_not_unload_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     module = type(sys)("openvino_telemetry")
     monkeypatch.setitem(sys.modules, "openvino_telemetry", module)
-    privacy.silence()
+    telemetry.silence()
     assert sys.modules["openvino_telemetry"] is module

@@ -16,12 +16,12 @@ from PIL import Image
 
 from whet.errors import ImageError
 from whet.image import Metadata, Picture, read, write
-from whet.runtime import picture as picture_module
-from whet.runtime.compare import side_by_side
-from whet.runtime.folders import plan
-from whet.runtime.picture import fill_hidden, is_large_tiff, restore_picture
-from whet.runtime.restore import restore_file, restore_files
 from whet.runtime.tiling import restore_tiled
+from whet.stills import picture as picture_module
+from whet.stills.files import restore_file, restore_files
+from whet.stills.jobs import plan
+from whet.stills.picture import fill_hidden, is_large_tiff, restore_picture
+from whet.stills.side_by_side import side_by_side
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from clips import Dim, Identity, clip, frame_times, packets, restored
 from numpy.typing import NDArray
 
+from clips import Dim, Identity, clip, frame_times, packets, restored
 from whet.errors import MediaError
-from whet.runtime import parts as module
-from whet.runtime.joining import _decode_times
+from whet.video import segments as module
+from whet.video.concat import _decode_times
 
 PART = 6
 
@@ -138,7 +138,7 @@ def test_finished_parts_are_not_restored_again(stopped: int, left: int, tmp_path
             restored(source, tmp_path / "b.mp4", failing, resume=True)
     else:  # everything was restored, and joining failed
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("whet.runtime.video.join", _no_space)
+            patch.setattr("whet.video.run.join", _no_space)
             with pytest.raises(MediaError, match="disk is full"):
                 restored(source, tmp_path / "b.mp4", failing, resume=True)
     folder = tmp_path / "b.mp4.whet-parts"
@@ -185,14 +185,21 @@ def test_a_killed_process_loses_only_its_open_part(tmp_path: Path) -> None:
     program = (
         "import os, sys; sys.path[:0] = sys.argv[1:2]\n"
         "from clips import Dim, restored\n"
-        "from whet.runtime import parts; parts.PART_FRAMES = 6\n"
+        "from whet.video import segments; segments.PART_FRAMES = 6\n"
         "class Killed(Dim):\n"
         "    def restore(self, image, strength=1.0):\n"
         "        return os._exit(9) if self.frames == 25 else super().restore(image, strength)\n"
         "restored(sys.argv[2], sys.argv[3], Killed(), resume=True)\n"
     )
     target = tmp_path / "b.mp4"
-    words = [sys.executable, "-c", program, str(Path(__file__).parent), str(source), str(target)]
+    words = [
+        sys.executable,
+        "-c",
+        program,
+        str(Path(__file__).parents[1]),
+        str(source),
+        str(target),
+    ]
     assert subprocess.run(words, check=False).returncode == 9
     assert not target.exists()
     session = Dim()
@@ -206,19 +213,19 @@ def test_a_killed_process_loses_only_its_open_part(tmp_path: Path) -> None:
 def test_an_open_gate_stays_open_behind_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.runtime import gate
+    from whet.video import sharpness_gate
 
-    monkeypatch.setattr(gate, "sharpness", lambda _: 1.0)
+    monkeypatch.setattr(sharpness_gate, "sharpness", lambda _: 1.0)
     source, target = clip(tmp_path / "a.mp4", count=40), tmp_path / "b.mp4"
     whole = restored(source, tmp_path / "whole.mp4", Dim(), resume=True)
     monkeypatch.setattr(module, "PART_FRAMES", 25)
-    passing = gate.PATIENCE + gate.FADE - 2
+    passing = sharpness_gate.PATIENCE + sharpness_gate.FADE - 2
     assert whole.passed == 40 - passing
     broken = iter(range(30))
-    monkeypatch.setattr(gate, "sharpness", lambda _: 1.0 if next(broken) < 29 else 1 / 0)
+    monkeypatch.setattr(sharpness_gate, "sharpness", lambda _: 1.0 if next(broken) < 29 else 1 / 0)
     with pytest.raises(ZeroDivisionError):
         restored(source, target, Dim(), resume=True)
-    monkeypatch.setattr(gate, "sharpness", lambda _: 1.0)
+    monkeypatch.setattr(sharpness_gate, "sharpness", lambda _: 1.0)
     session = Dim()
     report = restored(source, target, session, resume=True)
     assert (report.kept, session.frames, report.passed) == (25, 0, whole.passed)

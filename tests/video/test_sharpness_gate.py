@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import Identity, clip, luma, restored
 from numpy.typing import NDArray
 
-from whet.runtime import gate as module
-from whet.runtime.gate import CLOSE, FADE, OPEN, PATIENCE, Gate, sharpness
+from clips import Identity, clip, luma, restored
+from whet.video import sharpness_gate as module
+from whet.video.sharpness_gate import CLOSE, FADE, OPEN, PATIENCE, Gate, sharpness
 
 Pixels = NDArray[np.uint8]
 FRAME = np.zeros((1, 1, 3), np.uint8)

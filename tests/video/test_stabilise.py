@@ -7,15 +7,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import Identity, clip, restored
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from clips import Identity, clip, restored
 from whet.errors import MediaError
-from whet.runtime import open_session, parts
-from whet.runtime.steadying import BOUND, STILL, Steadying, steadied
-from whet.runtime.video import restore_video
+from whet.runtime import open_session
+from whet.video import segments
+from whet.video.run import restore_video
+from whet.video.stabilise import BOUND, STILL, Steadying, steadied
 
 Values = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -115,7 +116,7 @@ def test_it_works_in_videos_and_can_be_switched_off(pixel_format: str, tmp_path:
 def test_a_run_that_goes_on_shows_what_an_uninterrupted_one_does(
     stopped: int, tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PART_FRAMES", 8)
+    monkeypatch.setattr(segments, "PART_FRAMES", 8)
     source = clip(tmp_path / "a.mkv", count=22, size=(64, 48))
     session = open_session(tiny_int8)
     options = {"codec": "ffv1", "gate": False, "resume": True}

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from clips import (
     HEIGHT,
     RATE,
@@ -25,11 +26,10 @@ from clips import (
     picture,
     restored,
 )
-
 from whet.errors import MediaError
-from whet.runtime.media import VideoSource
-from whet.runtime.video import default_target, restore_video
-from whet.runtime.video_sink import CODECS, CONTAINERS, VideoSink
+from whet.video.run import default_target, restore_video
+from whet.video.sink import CODECS, CONTAINERS, VideoSink
+from whet.video.source import VideoSource
 
 # --- Frames --------------------------------------------------------------------------------
 

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 from av.video.reformatter import ColorRange, Interpolation
-from clips import clip
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from clips import clip
+from whet.graph.yuv420_io import Colours, planar_model, rgb_of_yuv
 from whet.runtime import available, open_session, tiling
-from whet.runtime.media import VideoSource
-from whet.runtime.planes import Colours, Planes, from_blocks, to_blocks
 from whet.runtime.session import ArtifactSession, PlanarSession
-from whet.runtime.video import restore_video
-from whet.runtime.yuv import planar_model, rgb_of_yuv
+from whet.runtime.yuv420 import Planes, from_blocks, to_blocks
+from whet.video.run import restore_video
+from whet.video.source import VideoSource
 
 Image = NDArray[np.uint8]
 MakePicture = Callable[..., Image]

@@ -23,8 +23,8 @@ def serving() -> Iterator[Callable[..., str]]:
     """A function (**settings) -> address of a server that runs until the tests of a file end."""
     import uvicorn
 
-    from whet.apps.server import create_app
-    from whet.apps.site.settings import Settings
+    from whet.web.app import create_app
+    from whet.web.settings import Settings
 
     running = []
 
@@ -60,7 +60,7 @@ class Command:
 
     def __call__(self, *options: object) -> subprocess.Popen[bytes]:
         """Start, wait until it answers, and return the process."""
-        code = "from whet.apps.cli import main; main()"
+        code = "from whet.cli.main import main; main()"
         line = (sys.executable, "-c", code, "serve", "--quiet", "--port", self._port, *options)
         process = subprocess.Popen([str(word) for word in line])
         self.running.append(process)

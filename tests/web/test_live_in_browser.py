@@ -24,7 +24,7 @@ from films import camera, steepness
 from playwright.sync_api import expect
 
 from commandline import succeed
-from whet.apps.site.browser_runtime import runtime_folder
+from whet.web.live.onnxruntime_web import runtime_folder
 
 WAIT_MS = 120_000
 SOON = {"timeout": WAIT_MS}

@@ -13,11 +13,11 @@ pytest.importorskip("fastapi", reason="needs the extra web")
 pytest.importorskip("httpx", reason="the test client needs httpx")
 from starlette.testclient import TestClient
 
-from whet.apps.server import create_app
-from whet.apps.site import browser_runtime, live
-from whet.apps.site.browser_runtime import FILES, PACKAGE, fetch_runtime, runtime_folder
 from whet.artifact import shipped
 from whet.errors import InputError, ModelError
+from whet.web.app import create_app
+from whet.web.live import onnxruntime_web, routes
+from whet.web.live.onnxruntime_web import FILES, PACKAGE, fetch_runtime, runtime_folder
 
 HOME = "http://127.0.0.1:8000"
 
@@ -39,8 +39,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             entry = tarfile.TarInfo(f"package/dist/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    known = PACKAGE.__class__(**{**vars(PACKAGE), "sha256": browser_runtime._sha256(path)})
-    monkeypatch.setattr(browser_runtime, "PACKAGE", known)
+    known = PACKAGE.__class__(**{**vars(PACKAGE), "sha256": onnxruntime_web._sha256(path)})
+    monkeypatch.setattr(onnxruntime_web, "PACKAGE", known)
     return path
 
 
@@ -94,7 +94,7 @@ def test_every_answer_isolates_the_page_as_threads_need() -> None:
 def test_the_export_holds_everything_the_page_loads(package: Path, tmp_path: Path) -> None:
     fetch_runtime(archive=package)
     target = tmp_path / "site"
-    live.export_pages(target)
+    routes.export_pages(target)
     page = (target / "index.html").read_text()
     assert "<nav" not in page
     assert 'http-equiv="Content-Security-Policy"' in page
@@ -107,10 +107,10 @@ def test_the_export_holds_everything_the_page_loads(package: Path, tmp_path: Pat
 
 def test_the_export_replaces_nothing_and_needs_the_runtime(package: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--fetch"):
-        live.export_pages(tmp_path / "site")
+        routes.export_pages(tmp_path / "site")
     fetch_runtime(archive=package)
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="name a new folder"):
-        live.export_pages(tmp_path / "mine")
+        routes.export_pages(tmp_path / "mine")
     with pytest.raises(InputError, match="create it first"):
-        live.export_pages(tmp_path / "absent" / "site")
+        routes.export_pages(tmp_path / "absent" / "site")

@@ -22,7 +22,7 @@ from playwright.sync_api import expect
 from restore_page import OURS, SOON, Visit, download, pick
 
 from commandline import MakePicture, load, save, soften, succeed
-from whet.apps.site.frame import FOLDER, PAGES
+from whet.web.pages.template import FOLDER, PAGES
 
 PHONE = {"width": 360, "height": 740}
 
@@ -318,7 +318,7 @@ def test_what_can_be_pressed_has_a_name(
 def test_the_live_page_says_what_to_run_without_the_runtime(
     home: str, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whet.apps.site.live.runtime_folder", lambda: None)
+    monkeypatch.setattr("whet.web.live.routes.runtime_folder", lambda: None)
     page = visit(home + "live")
     expect(page.get_by_text("whet serve --fetch")).to_be_visible()
     expect(page.get_by_role("button", name="Start the camera")).to_have_count(0)

@@ -12,8 +12,8 @@ pytest.importorskip("fastapi", reason="needs the extra web")
 pytest.importorskip("httpx", reason="the test client needs httpx")
 from starlette.testclient import TestClient
 
-from whet.apps.server import create_app
-from whet.apps.site.settings import Settings
+from whet.web.app import create_app
+from whet.web.settings import Settings
 
 
 def report(**scores: float) -> dict[str, Any]:

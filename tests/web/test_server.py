@@ -22,18 +22,18 @@ pytest.importorskip("httpx", reason="the test client needs httpx")
 from starlette.testclient import TestClient
 
 from commandline import MakePicture, succeed, whet
-from whet.apps import server
-from whet.apps.site import desk
-from whet.apps.site.settings import Settings
 from whet.metrics import psnr, ssim
+from whet.web import app
+from whet.web.pictures import jobs
+from whet.web.settings import Settings
 
 MODEL = "nano"
 HOME = "http://127.0.0.1:8000"
 
 
 def client(**settings: Any) -> TestClient:
-    app = server.create_app(Settings(runtime="onnxruntime", threads=1, **settings))
-    return TestClient(app, base_url=HOME, raise_server_exceptions=False)
+    built = app.create_app(Settings(runtime="onnxruntime", threads=1, **settings))
+    return TestClient(built, base_url=HOME, raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +284,7 @@ def test_nothing_of_an_upload_reaches_the_disk(
 def test_the_log_is_json_and_names_no_picture(
     site: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from whet.apps.site.front import _Json
+    from whet.web.guard import _Json
 
     with caplog.at_level(logging.INFO, "whet.serve"):
         logging.getLogger("whet.serve").propagate = True
@@ -317,13 +317,13 @@ def test_metrics_count_requests_by_route(site: TestClient) -> None:
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Lets every restoration wait until the event is set."""
     event = threading.Event()
-    restore = desk.restore_picture
+    restore = jobs.restore_picture
 
     def wait(*arguments: Any) -> Any:
         event.wait(20)
         return restore(*arguments)
 
-    monkeypatch.setattr(desk, "restore_picture", wait)
+    monkeypatch.setattr(jobs, "restore_picture", wait)
     yield event
     event.set()
 

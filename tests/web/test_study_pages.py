@@ -24,15 +24,15 @@ from starlette.testclient import TestClient
 from studies import BLUR_PX, build_study
 
 from commandline import MakePicture, whet
-from whet.apps.server import create_app
-from whet.apps.site import study as site_study
-from whet.apps.site.settings import Settings
-from whet.apps.site.study_folders import open_studies
 from whet.errors import InputError
 from whet.study.design import session
 from whet.study.plan import PLAN_FILE, Plan, read_plan
 from whet.study.schema import sa
 from whet.study.store import DATABASE_FILE, Store
+from whet.web.app import create_app
+from whet.web.settings import Settings
+from whet.web.study import routes as site_study
+from whet.web.study.folders import open_studies
 
 HOME = "http://127.0.0.1:8000"
 PROTOCOLS = ("acr", "dcr", "pairs")

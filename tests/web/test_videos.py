@@ -18,10 +18,10 @@ from films import film, looks
 from starlette.testclient import TestClient
 
 from commandline import MakePicture, succeed
-from whet.apps import server
-from whet.apps.site import video_queue
-from whet.apps.site.settings import Settings
-from whet.apps.site.video_kinds import kind_of
+from whet.web import app
+from whet.web.settings import Settings
+from whet.web.videos import queue
+from whet.web.videos.containers import kind_of
 
 MODEL = "nano"
 HOME = "http://127.0.0.1:8000"
@@ -44,8 +44,8 @@ def site(temporary: Path) -> Iterator[TestClient]:
 
 
 def client(**settings: Any) -> TestClient:
-    app = server.create_app(Settings(runtime="onnxruntime", threads=1, **settings))
-    return TestClient(app, base_url=HOME, raise_server_exceptions=False)
+    built = app.create_app(Settings(runtime="onnxruntime", threads=1, **settings))
+    return TestClient(built, base_url=HOME, raise_server_exceptions=False)
 
 
 def reserve(site: TestClient, size: int = 1000, **query: Any) -> Any:
@@ -258,14 +258,14 @@ class Held:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     hold = Held()
-    note = video_queue.VideoQueue._note
+    note = queue.VideoQueue._note
 
-    def wait_first(queue: Any, video: Any, frames: int) -> None:
+    def wait_first(self: Any, video: Any, frames: int) -> None:
         hold.begun.set()
         hold.go.wait(20)
-        note(queue, video, frames)
+        note(self, video, frames)
 
-    monkeypatch.setattr(video_queue.VideoQueue, "_note", wait_first)
+    monkeypatch.setattr(queue.VideoQueue, "_note", wait_first)
     yield hold
     hold.go.set()
 
@@ -328,8 +328,8 @@ def test_work_that_takes_too_long_is_given_up(
 def test_what_nobody_asks_for_is_deleted(
     picture: MakePicture, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video_queue, "_KEPT_S", 0.5)
-    monkeypatch.setattr(video_queue, "_SWEEP_S", 0.05)
+    monkeypatch.setattr(queue, "_KEPT_S", 0.5)
+    monkeypatch.setattr(queue, "_SWEEP_S", 0.05)
     data = film(tmp_path / "in.mp4", picture, frames=2).read_bytes()
     with client() as site:
         id = send(site, data).json()["id"]
@@ -345,7 +345,7 @@ def test_what_nobody_asks_for_is_deleted(
 def test_a_place_without_an_upload_is_given_back(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video_queue, "_RESERVED_S", -1.0)
+    monkeypatch.setattr(queue, "_RESERVED_S", -1.0)
     with client(videos=1) as site:
         for _ in range(3):
             assert reserve(site).status_code == 201

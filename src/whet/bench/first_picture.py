@@ -1,6 +1,6 @@
 """First picture and peak memory of one contestant, in a process of its own.
 
-Run as ``python -m whet.evaluate.probe CONTESTANT WIDTH HEIGHT`` with the
+Run as ``python -m whet.bench.first_picture CONTESTANT WIDTH HEIGHT`` with the
 contestant as JSON; prints one JSON object. Both numbers need a fresh process:
 memory that another contestant took never leaves the peak.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from whet.bench.contestants import Contestant, open_contestant
 from whet.errors import InputError
-from whet.evaluate.contestants import Contestant, open_contestant
 
 __all__ = ["peak_rss_mb", "probe"]
 
@@ -38,7 +38,7 @@ def probe(contestant: Contestant, width: int, height: int) -> dict[str, float | 
     """
     words = [json.dumps(asdict(contestant)), str(width), str(height)]
     done = subprocess.run(
-        [sys.executable, "-m", "whet.evaluate.probe", *words],
+        [sys.executable, "-m", "whet.bench.first_picture", *words],
         capture_output=True,
         text=True,
         check=False,

@@ -19,8 +19,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from whet.evaluate.turns import Timing
-from whet.runtime import privacy
+from whet.bench.turns import Timing
+from whet.runtime import telemetry
 
 __all__ = ["SIDE", "Gemm", "Peaks", "gemms_here", "open_gemm", "peaks"]
 
@@ -82,7 +82,7 @@ def open_gemm(gemm: Gemm) -> Callable[[], NDArray[Any]]:
     if gemm.runtime == "numpy":
         out = np.empty(shape, np.float32)
         return lambda: np.matmul(left, right, out=out)
-    privacy.silence()
+    telemetry.silence()
     model = _graph(right, gemm.precision)
     opener = _in_openvino if gemm.runtime == "openvino" else _in_onnxruntime
     return opener(model, left, gemm.threads)
@@ -140,7 +140,7 @@ def _in_openvino(
 ) -> Callable[[], NDArray[Any]]:
     import openvino
 
-    from whet.runtime.openvino_session import properties
+    from whet.runtime.openvino_engine import properties
 
     core = openvino.Core()
     request = core.compile_model(

@@ -1,6 +1,6 @@
 """Quality against time: what a benchmark and an evaluation say together, as one SVG.
 
-Run as ``python -m whet.evaluate.pareto BENCH.json EVALUATION.json -o PLOT.svg``. A point is one
+Run as ``python -m whet.bench.pareto BENCH.json EVALUATION.json -o PLOT.svg``. A point is one
 row of the benchmark whose name the evaluation knows. The front joins those that no other beats in
 both: nobody is faster and at least as good. An evaluation scores a model by its name, so the
 quality of int8 and float32 is the same there; what int8 costs is on the model's card.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.errors import InputError, WhetError
-from whet.evaluate.charts import ticks
+from whet.evaluate.report.charts import ticks
 from whet.evaluate.results import Evaluation
 from whet.image import replacing
 
@@ -167,7 +167,7 @@ def _read(path: Path) -> Any:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Write the plot; return 2 after one line on stderr where it cannot be made."""
-    parser = argparse.ArgumentParser(prog="whet.evaluate.pareto")
+    parser = argparse.ArgumentParser(prog="whet.bench.pareto")
     parser.add_argument("bench", type=Path)
     parser.add_argument("evaluation", type=Path)
     parser.add_argument("--output", "-o", type=Path, default=Path("pareto.svg"))

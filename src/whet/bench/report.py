@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from whet.bench.run import Report
 from whet.errors import InputError
-from whet.evaluate.bench import Report
 from whet.image import replacing
 
 __all__ = ["check_folder", "markdown", "write_files"]

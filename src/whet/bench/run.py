@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.errors import InputError
-from whet.evaluate.contestants import (
+from whet.bench.contestants import (
     FOUNDING,
     Contestant,
     founding_files,
@@ -28,12 +27,13 @@ from whet.evaluate.contestants import (
     open_contestant,
     rivals_here,
 )
-from whet.evaluate.energy import Meter
-from whet.evaluate.file_to_file import file_to_file
-from whet.evaluate.machine import load_average, machine
-from whet.evaluate.peak import gemms_here, open_gemm, peaks
-from whet.evaluate.probe import probe
-from whet.evaluate.turns import Timing, take_turns
+from whet.bench.energy import Meter
+from whet.bench.first_picture import probe
+from whet.bench.machine import load_average, machine
+from whet.bench.matmul_peak import gemms_here, open_gemm, peaks
+from whet.bench.turns import Timing, take_turns
+from whet.bench.video_files import file_to_file
+from whet.errors import InputError
 
 __all__ = [
     "SIZES",
@@ -99,7 +99,7 @@ class Row:
         size: width and height.
         timing: turn by turn.
         extra: ``first_frame_ms``, ``peak_rss_mb``, ``idle_rss_mb``, and what
-            :func:`~whet.evaluate.file_to_file.file_to_file` returns, where measured.
+            :func:`~whet.bench.video_files.file_to_file` returns, where measured.
     """
 
     contestant: Contestant

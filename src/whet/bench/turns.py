@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whet.evaluate.energy import Meter
+from whet.bench.energy import Meter
 
 __all__ = ["Timing", "take_turns"]
 

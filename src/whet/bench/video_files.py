@@ -14,12 +14,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.evaluate.contestants import Contestant
+from whet.bench.contestants import Contestant
 from whet.runtime import Session, open_session
-from whet.runtime.media import Frame, VideoSource
-from whet.runtime.planes import Planes
 from whet.runtime.session import planar_session
-from whet.runtime.video import restore_video
+from whet.runtime.yuv420 import Planes
+from whet.video.run import restore_video
+from whet.video.source import Frame, VideoSource
 
 __all__ = ["PRESETS", "file_to_file"]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whet.apps.screen import bar, note, out
+from whet.cli.console import bar, note, out
 
 __all__ = ["bench"]
 
@@ -46,9 +46,9 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for machines")] = False,
 ) -> None:
     """Measure models beside their rivals, taking turns in one run."""
-    from whet.evaluate.bench import BenchOptions, check
-    from whet.evaluate.bench import bench as measure
-    from whet.evaluate.bench_text import check_folder, markdown, write_files
+    from whet.bench.report import check_folder, markdown, write_files
+    from whet.bench.run import BenchOptions, check
+    from whet.bench.run import bench as measure
 
     options = BenchOptions(
         models=tuple(model or ("nano", "small")),

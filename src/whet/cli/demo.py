@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from whet.apps.screen import bar, note
-from whet.apps.workshop import need_torch, training_text
+from whet.cli.console import bar, note
+from whet.cli.workshop import need_torch, training_text
 from whet.errors import InputError
 
 __all__ = ["run"]
@@ -46,10 +46,10 @@ def _distil(
     import torch
 
     from whet.data.demo import demo_bank, held_out_photos
-    from whet.export.checkpoint import export_checkpoint
-    from whet.train.assemble import degraded_picture
-    from whet.train.loop import Progress, fit
-    from whet.train.recipes import RECIPES
+    from whet.distill.loop import Progress, fit
+    from whet.distill.material import degraded_picture
+    from whet.distill.recipes import RECIPES
+    from whet.export.run import export_checkpoint
 
     recipe = RECIPES["quick"]
     if steps is not None:
@@ -102,9 +102,9 @@ def _score(
 ) -> Path:
     from whet.artifact import shipped
     from whet.evaluate.baselines import BASELINES
-    from whet.evaluate.comparison import opened
-    from whet.evaluate.report import write_report
+    from whet.evaluate.report.html import write_report
     from whet.evaluate.results import IDENTITY
+    from whet.evaluate.run import opened
     from whet.evaluate.score import evaluate
     from whet.evaluate.suites import open_suite
 
@@ -152,9 +152,9 @@ def _sharpen(output: Path, quiet: bool) -> None:
 
     from whet.artifact import shipped
     from whet.data.demo import held_out_photos
+    from whet.distill.material import degraded_picture
     from whet.runtime import open_session
-    from whet.runtime.restore import restore_files
-    from whet.train.assemble import degraded_picture
+    from whet.stills.files import restore_files
 
     folder = output / "pictures"
     folder.mkdir()

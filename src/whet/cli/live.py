@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whet.apps.screen import line, note, out
+from whet.cli.console import line, note, out
 from whet.errors import InputError
 
 __all__ = ["live"]
@@ -53,11 +53,11 @@ def live(
     """
     if size is not None and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", size):
         raise InputError(f"--size takes WIDTHxHEIGHT, such as 1280x720, not {size!r}")
+    from whet.live.addresses import address_of
+    from whet.live.run import LiveOptions, Rung, run_live, smaller_models, warm
+    from whet.live.sinks import Encoding, sink_for
+    from whet.live.sources import Steady, WallClock, open_feed
     from whet.runtime import open_session
-    from whet.runtime.live import LiveOptions, Rung, run_live, smaller_models, warm
-    from whet.runtime.live_addresses import address_of
-    from whet.runtime.live_sinks import Encoding, sink_for
-    from whet.runtime.live_sources import Steady, WallClock, open_feed
 
     open_sink = sink_for(to, Encoding(fps, crf, preset, overwrite))
     address = address_of(camera, size, fps)

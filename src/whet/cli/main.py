@@ -15,11 +15,11 @@ from typing import Annotated
 import typer
 
 from whet import __version__
-from whet.apps import study, workshop
-from whet.apps.bench import bench
-from whet.apps.live import live
-from whet.apps.screen import bar, note, out
-from whet.apps.serve import serve
+from whet.cli import study, workshop
+from whet.cli.bench import bench
+from whet.cli.console import bar, note, out
+from whet.cli.live import live
+from whet.cli.serve import serve
 from whet.errors import WhetError
 
 __all__ = ["app", "main"]
@@ -80,7 +80,7 @@ def image(
     """Sharpen pictures: files, folders and globs, with everything they carry kept."""
     from whet.image import MAX_PIXELS
     from whet.runtime import open_session
-    from whet.runtime.restore import restore_files
+    from whet.stills.files import restore_files
 
     target = "-" if output is None and inputs == ["-"] else output
     session = open_session(model, runtime=runtime, threads=threads)
@@ -152,7 +152,7 @@ def video(
 ) -> None:
     """Sharpen a video; sound, subtitles, chapters and frame times are kept."""
     from whet.runtime import open_session
-    from whet.runtime.video import restore_video
+    from whet.video.run import restore_video
 
     session = open_session(model, runtime=runtime, threads=threads)
     with bar("sharpening", quiet=quiet) as advance:
@@ -191,11 +191,11 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the models that come with whet, or print the card of one."""
-    from whet.apps.cards import card_text, list_text, runtimes_text
     from whet.artifact import read_card, resolve, shipped
+    from whet.cli.models import card_text, list_text, runtimes_text
 
     if runtimes:
-        from whet.runtime.survey import survey
+        from whet.runtime.installed import survey
 
         standings = survey()
         out(json.dumps([vars(s) for s in standings]) if as_json else runtimes_text(standings))
@@ -222,7 +222,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Distil a student in two minutes, prove that it helps, and sharpen pictures with it."""
-    from whet.apps.demo import run
+    from whet.cli.demo import run
 
     page = run(output, steps=steps, quiet=quiet)
     out(f"report: {page}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from whet.artifact import Card, read_card
 
 if TYPE_CHECKING:
-    from whet.runtime.survey import Standing
+    from whet.runtime.installed import Standing
 
 __all__ = ["card_text", "list_text", "runtimes_text"]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whet.apps.screen import note, out
+from whet.cli.console import note, out
 from whet.errors import InputError, MissingExtraError
 
 __all__ = ["serve"]
@@ -64,13 +64,13 @@ def serve(
     try:
         import uvicorn
 
-        from whet.apps.server import create_app
+        from whet.web.app import create_app
     except ImportError as error:
         raise MissingExtraError((error.name or "fastapi").partition(".")[0], "web") from error
-    from whet.apps.site.browser_runtime import fetch_runtime
-    from whet.apps.site.front import log_as_json
-    from whet.apps.site.live import export_pages
-    from whet.apps.site.settings import Settings, drawn_token, is_loopback
+    from whet.web.guard import log_as_json
+    from whet.web.live.onnxruntime_web import fetch_runtime
+    from whet.web.live.routes import export_pages
+    from whet.web.settings import Settings, drawn_token, is_loopback
 
     if fetch:
         fetch_runtime(note)

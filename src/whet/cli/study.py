@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whet.apps.screen import Advance, bar, note, out
-from whet.apps.workshop import sides
+from whet.cli.console import Advance, bar, note, out
+from whet.cli.workshop import sides
 from whet.errors import InputError
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _given(folder: Path) -> Iterator[Stimulus]:
 def _made(
     models: list[str], baselines: list[str], suite: str, photos: Path | None, limit: int | None
 ) -> Iterator[Stimulus]:
-    from whet.evaluate.comparison import restorers
+    from whet.evaluate.run import restorers
     from whet.evaluate.suites import open_suite
     from whet.study.build import Stimulus
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from whet.apps.screen import bar, note, out
+from whet.cli.console import bar, note, out
 from whet.errors import InputError, MissingExtraError, ModelError
 
 __all__ = ["data", "distill", "evaluate", "export"]
@@ -46,8 +46,8 @@ def settings(option: str, pairs: list[str]) -> dict[str, str]:
 @data.command(name="list")
 def list_(as_json: AsJson = False) -> None:
     """List the data sets and weights that whet knows."""
-    from whet.data.fetch import FETCHABLE, cached
     from whet.data.sources import SOURCES
+    from whet.fetch.weights import FETCHABLE, cached
 
     def find(name: str) -> tuple[str, str]:
         """Return the path, if there is one that can be used, and how to say it."""
@@ -78,7 +78,7 @@ def fetch(
     quiet: Quiet = False,
 ) -> None:
     """Fetch public weights into the user cache, verified and converted."""
-    from whet.data import fetch as fetching
+    from whet.fetch import weights as fetching
 
     with bar(f"fetching {name}", quiet=quiet) as advance:
 
@@ -122,11 +122,11 @@ def make(
 ) -> None:
     """Write a bank of degraded crops, with the teacher's outputs; call again to continue."""
     need_torch()
-    from whet.data.degradations import DEGRADATIONS, draw
-    from whet.data.make import SHARD_CROPS, make_bank
+    from whet.data.bank_files import SHARD_CROPS, make_bank
     from whet.data.sources import list_pairs
+    from whet.degrade.registry import DEGRADATIONS, draw
+    from whet.distill.recipes import MOTION
     from whet.models import teaching
-    from whet.train.recipes import MOTION
 
     given = settings("--mix", mix or []).items()
     shares = {key: _share(key, value) for key, value in given} or MOTION
@@ -179,9 +179,9 @@ def distill(
 ) -> None:
     """Train a student by a recipe: photographs or pairs in, a checkpoint out."""
     need_torch()
-    from whet.train.assemble import Material
-    from whet.train.recipes import RECIPES, override
-    from whet.train.run import run_recipe
+    from whet.distill.material import Material
+    from whet.distill.recipes import RECIPES, override
+    from whet.distill.run import run_recipe
 
     if recipe not in RECIPES:
         raise InputError(f"no recipe is called {recipe!r}; choose one of: {', '.join(RECIPES)}")
@@ -218,7 +218,7 @@ def export(
 ) -> None:
     """Write the self-describing model file of a checkpoint, checked against PyTorch."""
     need_torch()
-    from whet.export.checkpoint import export_checkpoint
+    from whet.export.run import export_checkpoint
 
     written = export_checkpoint(
         checkpoint,
@@ -271,7 +271,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score models against what a user would pick instead, with intervals and pictures."""
-    from whet.evaluate.comparison import compare
+    from whet.evaluate.run import compare
 
     with bar("scoring", quiet=quiet) as advance:
         evaluation = compare(

@@ -6,7 +6,7 @@ offer the same ``batch``:
 
 - :class:`PhotoBank` holds sharp photographs and degrades crops on the device;
 - :class:`CropBank` holds crops degraded beforehand, some with the teacher's
-  output, written by :mod:`whet.data.make` where degrading (H.264) or teaching
+  output, written by :mod:`whet.data.bank_files` where degrading (H.264) or teaching
   (seconds per crop) is too slow to do in every step.
 
 Both hold uint8: three times 298 photographs of 0.9 megapixels are 0.8 GB.
@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from whet.data.cutting import Pixels, Places
-from whet.data.degradations import degrade, draw
+from whet.data.crops import Pixels, Places
+from whet.degrade.registry import degrade, draw
 from whet.errors import DataError
 from whet.image import read
 

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from whet.data.codec import jpeg
-from whet.data.motion import Motion, average_frames, draw_motions
-from whet.data.sensor import (
+from whet.degrade.jpeg import jpeg
+from whet.degrade.motion import Motion, average_frames, draw_motions
+from whet.degrade.sensor import (
     Noise,
     add_noise,
     boost_highlights,

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from whet.data.blur import defocus, move_object, shake
-from whet.data.call import call
-from whet.data.resize import imresize
-from whet.data.sensor import quantise
+from whet.degrade.blur import defocus, move_object, shake
+from whet.degrade.resize import imresize
+from whet.degrade.sensor import quantise
+from whet.degrade.video_call import call
 from whet.errors import InputError
 
 __all__ = ["DEGRADATIONS", "MIXED", "Degradation", "Mix", "degrade", "degrade_mix", "draw"]

@@ -24,8 +24,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from whet.data.resize import imresize
-from whet.data.sensor import add_noise, draw_noise, quantise, to_linear, to_srgb
+from whet.degrade.resize import imresize
+from whet.degrade.sensor import add_noise, draw_noise, quantise, to_linear, to_srgb
 
 __all__ = ["call", "code_clip"]
 

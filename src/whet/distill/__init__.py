@@ -1,0 +1,1 @@
+"""What ``whet distill`` does: recipes, losses, the loop."""

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from whet.errors import ModelError
-from whet.models.realtime import Realtime, RepConv
+from whet.models.students.realtime import Realtime, RepConv
 
 __all__ = ["grow"]
 

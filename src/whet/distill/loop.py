@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from whet.data.bank import Bank, Batch
+from whet.distill import checkpoint
+from whet.distill.optimizers import OPTIMIZERS
+from whet.distill.recipes import Recipe
+from whet.distill.start import fresh_student
 from whet.distill.task import DistillationTask
+from whet.distill.validate import HeldOut, Scores, validate
 from whet.errors import InputError, ModelError
 from whet.models import MODELS, build
-from whet.train import checkpoint
-from whet.train.optimizers import OPTIMIZERS
-from whet.train.recipes import Recipe
-from whet.train.start import fresh_student
-from whet.train.validate import HeldOut, Scores, validate
 
 __all__ = ["FitResult", "Progress", "fit", "learning_rate"]
 

@@ -14,15 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from whet.data.bank import Bank, CropBank, MixedBank, PairBank, PhotoBank
-from whet.data.degradations import DEGRADATIONS, degrade
-from whet.data.make import is_taught, load_bank
-from whet.data.resize import imresize
+from whet.data.bank_files import is_taught, load_bank
 from whet.data.sources import Pair, list_pairs
+from whet.degrade.registry import DEGRADATIONS, degrade
+from whet.degrade.resize import imresize
 from whet.distill.losses import LOSSES
+from whet.distill.recipes import Recipe
+from whet.distill.validate import HeldOut
 from whet.errors import InputError
 from whet.image import read
-from whet.train.recipes import Recipe
-from whet.train.validate import HeldOut
 
 __all__ = ["Material", "held_out_pictures", "needs_teacher", "training_bank"]
 

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from whet import __version__
+from whet.distill.loop import FitResult
+from whet.distill.material import Material
+from whet.distill.recipes import Recipe
 from whet.errors import InputError, WhetError
 from whet.image import replacing
-from whet.train.assemble import Material
-from whet.train.loop import FitResult
-from whet.train.recipes import Recipe
 
 __all__ = ["RECORD", "Record", "recorded"]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from whet.distill.grow import grow
+from whet.distill.recipes import Recipe
 from whet.errors import ModelError
 from whet.models import build
 from whet.models.checkpoints import load_student
-from whet.models.realtime import Realtime
-from whet.train.grow import grow
-from whet.train.recipes import Recipe
+from whet.models.students.realtime import Realtime
 
 __all__ = ["fresh_student", "start_as_identity"]
 

@@ -1,0 +1,1 @@
+"""What ``whet evaluate`` does: suites, baselines, scores."""

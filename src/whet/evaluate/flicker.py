@@ -1,6 +1,6 @@
 """Does restoration add flicker? A static scene through a video call's codec, frame by frame.
 
-Run as ``python -m whet.evaluate.steadiness PHOTOS [--model nano]``. A still photograph is repeated
+Run as ``python -m whet.evaluate.flicker PHOTOS [--model nano]``. A still photograph is repeated
 with new sensor noise in every frame and encoded in H.264 at the rates of calls. What then changes
 from frame to frame is noise and the codec, none of it the scene. The frames are restored as in
 ``whet video``, with steadying or, with ``--no-steady``, without; what is compared is their RGB.
@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from whet import image
 from whet.errors import InputError
-from whet.runtime.planes import Colours, Planes
+from whet.graph.yuv420_io import Colours
 from whet.runtime.session import planar_session
-from whet.runtime.steadying import Steadying
+from whet.runtime.yuv420 import Planes
+from whet.video.stabilise import Steadying
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -189,7 +190,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Print one row per model and rate; return 1 where a ratio is above :data:`MOST`."""
     from whet.runtime import open_session
 
-    parser = argparse.ArgumentParser(prog="whet.evaluate.steadiness")
+    parser = argparse.ArgumentParser(prog="whet.evaluate.flicker")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--model", "-m", action="append")
     parser.add_argument("--count", type=int, default=8)

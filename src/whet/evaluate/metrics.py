@@ -17,7 +17,7 @@ from whet.errors import InputError, MissingExtraError
 from whet.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
-    from whet.models.lpips import LPIPS
+    from whet.models.features.lpips import LPIPS
 
 __all__ = ["MEASURES", "chosen"]
 
@@ -41,7 +41,7 @@ def _lpips(restored: Pixels, sharp: Pixels) -> float:
 def _network() -> LPIPS:
     if find_spec("torch") is None:
         raise MissingExtraError("PyTorch", "train")
-    from whet.models.lpips import load_lpips
+    from whet.models.features.lpips import load_lpips
 
     return load_lpips()
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from whet import __version__
 from whet.errors import InputError
 from whet.evaluate.baselines import BASELINES
-from whet.evaluate.measures import MEASURES
+from whet.evaluate.metrics import MEASURES
 from whet.evaluate.triplets import Triplet
 from whet.image import replacing
 from whet.metrics import bootstrap_interval

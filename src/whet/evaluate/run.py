@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from whet.artifact import resolve
 from whet.errors import InputError
 from whet.evaluate.baselines import BASELINES, Restorer
-from whet.evaluate.measures import chosen as metrics_chosen
-from whet.evaluate.report import write_report
+from whet.evaluate.metrics import chosen as metrics_chosen
+from whet.evaluate.report.html import write_report
+from whet.evaluate.report.sheets import FOLDER
 from whet.evaluate.results import Evaluation
 from whet.evaluate.score import Progress
 from whet.evaluate.score import evaluate as evaluate_suites
-from whet.evaluate.sheets import FOLDER
 from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite, resized
 from whet.image import reason
 from whet.runtime import open_session
@@ -59,7 +59,7 @@ def compare(
         window: (width, height) of the middle part to score, None for whole pictures.
         resize: (width, height) to which to squash pictures as the founding run did; such scores
             compare with no other, and every table says so.
-        metrics: keys of :data:`~whet.evaluate.measures.MEASURES` beside those always computed.
+        metrics: keys of :data:`~whet.evaluate.metrics.MEASURES` beside those always computed.
         overwrite: replace reports that exist.
 
     Raises:

@@ -85,7 +85,7 @@ class SuiteSpec:
     """One row of :data:`SUITES`.
 
     Attributes:
-        degradation: a key of ``whet.data.degradations.DEGRADATIONS``, or "" for none.
+        degradation: a key of ``whet.degrade.registry.DEGRADATIONS``, or "" for none.
         description: one sentence for tables.
     """
 
@@ -252,7 +252,7 @@ def _degrader(name: str) -> Callable[[Pixels, int], Pixels]:
     _require_torch()
     import torch
 
-    from whet.data.degradations import degrade
+    from whet.degrade.registry import degrade
 
     def apply(sharp: Pixels, seed: int) -> Pixels:
         tensor = torch.tensor(sharp).permute(2, 0, 1)[None].float() / 255
@@ -268,7 +268,7 @@ def _enlarged(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
     _require_torch()
     import torch
 
-    from whet.data.resize import imresize
+    from whet.degrade.resize import imresize
 
     tensor = torch.tensor(pixels).permute(2, 0, 1)[None].float()
     large = imresize(tensor, (size[0], size[1]))[0].permute(1, 2, 0)

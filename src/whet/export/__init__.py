@@ -1,0 +1,1 @@
+"""What ``whet export`` does: a checkpoint becomes a model file."""

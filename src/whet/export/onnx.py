@@ -1,7 +1,7 @@
 """From a trained student to the one file that travels.
 
 The student is fused, clamped, traced with free height and width, rewritten
-exactly (:mod:`whet.export.rewrite`), stripped, and then run in ONNX Runtime
+exactly (:mod:`whet.graph.canonical`), stripped, and then run in ONNX Runtime
 against PyTorch. Only a file that agrees is ever written.
 """
 
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from whet.artifact import INPUT, OUTPUT, Card, write_model
 from whet.errors import ExportError, MissingExtraError
-from whet.export.rewrite import canonicalise, strip
+from whet.graph.canonical import canonicalise, strip
 from whet.models import ModelSpec
-from whet.runtime import privacy
+from whet.runtime import telemetry
 
 if TYPE_CHECKING:
     import onnx
@@ -105,7 +105,7 @@ def parity(model: onnx.ModelProto, reference: nn.Module, multiple: int) -> float
     Raises:
         ExportError: one of them cannot.
     """
-    privacy.silence()
+    telemetry.silence()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -37,10 +37,10 @@ from onnx import numpy_helper
 
 from whet.artifact import INPUT, OUTPUT, Card, read_model, write_model
 from whet.errors import ExportError, InputError
-from whet.export.rewrite import strip
+from whet.graph.canonical import strip
+from whet.graph.index import Wiring, set_values
 from whet.metrics import psnr
-from whet.runtime import RUNTIMES, available, open_session, privacy
-from whet.runtime.wiring import Wiring, set_values
+from whet.runtime import RUNTIMES, available, open_session, telemetry
 
 __all__ = ["METHODS", "Pair", "quality_drop_db", "quantize"]
 
@@ -178,7 +178,7 @@ def _quantized(
     method: str,
     folder: Path,
 ) -> onnx.ModelProto:
-    privacy.silence()
+    telemetry.silence()
     from onnxruntime import quantization as ortq
 
     class Feeds(ortq.CalibrationDataReader):  # type: ignore[misc]

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.data.pickled import load_arrays
-from whet.data.tfjs import read_package
 from whet.errors import InputError, MissingExtraError, ModelError
+from whet.fetch.pickled import load_arrays
+from whet.fetch.tfjs import read_package
 
 __all__ = ["FETCHABLE", "Fetch", "Progress", "cache_dir", "cached", "fetch", "fetched"]
 

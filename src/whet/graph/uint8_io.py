@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from whet.artifact import INPUT, OUTPUT
-from whet.runtime.wiring import Wiring, attribute
+from whet.graph.index import Wiring, attribute
 
 __all__ = [
     "BYTES_IN",
@@ -119,7 +119,7 @@ def byte_graph(
         tail: which form of the last sum; see the module's table.
         strength: add the input :data:`STRENGTH` and return
             ``degraded + strength * (restored - degraded)``, computed in float32 before rounding.
-        planar: the model comes from :func:`whet.runtime.yuv.planar_model` and takes blocks of
+        planar: the model comes from :func:`whet.graph.yuv420_io.planar_model` and takes blocks of
             half as many bytes.
     """
     between = onnx.ModelProto()

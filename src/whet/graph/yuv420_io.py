@@ -20,6 +20,7 @@ every other column of brightness, as in MPEG-2, H.264 and HEVC where a file says
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -27,10 +28,9 @@ import onnx
 from numpy.typing import NDArray
 
 from whet.artifact import INPUT, OUTPUT
-from whet.runtime.planes import Colours
-from whet.runtime.wiring import Wiring, attribute, set_values
+from whet.graph.index import Wiring, attribute, set_values
 
-__all__ = ["planar_model", "rgb_of_yuv"]
+__all__ = ["Colours", "planar_model", "rgb_of_yuv"]
 
 # swscale's number of a matrix -> (K_R, K_B)
 _LUMA: Mapping[int, tuple[float, float]] = {
@@ -45,6 +45,19 @@ _INT8_LIMIT = 64
 """Weights in int8 stay below: processors without VNNI add two products in 16 bits and saturate."""
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How YUV relates to RGB.
+
+    Attributes:
+        matrix: as swscale numbers them: 1 is BT.709, 5 is BT.601.
+        full_range: black is 0 and white 255; else 16 and 235.
+    """
+
+    matrix: int
+    full_range: bool
 
 
 def rgb_of_yuv(colours: Colours) -> tuple[Array, Array]:
@@ -72,7 +85,7 @@ def planar_model(model: onnx.ModelProto, colours: Colours) -> onnx.ModelProto | 
     """Return ``model`` with the ends rewritten; None where it does not work on blocks of pixels.
 
     The pixel shuffles at its ends stay, and do not fit any more: the result is to be given to
-    :func:`whet.runtime.boundary.byte_graph`, which takes them out.
+    :func:`whet.graph.uint8_io.byte_graph`, which takes them out.
 
     Args:
         model: as read by :func:`whet.artifact.read_model`; not modified.

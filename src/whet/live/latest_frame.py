@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from whet.runtime.live_sources import Grab
+from whet.live.sources import Grab
 
 __all__ = ["Grabber", "Newest"]
 

@@ -3,7 +3,7 @@
 One thread takes frames from the source and keeps the latest; the caller's
 thread restores it and shows it. A frame that is replaced before its turn is
 dropped and counted, so what is seen is never older than one frame's work. A
-:class:`~whet.runtime.budget.Ladder` picks the model by what that work takes.
+:class:`~whet.live.model_ladder.Ladder` picks the model by what that work takes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 from whet.artifact import read_card, resolve, shipped
 from whet.errors import MediaError
 from whet.image import Pixels
-from whet.runtime.budget import PASS_THROUGH, Ladder, percentile
-from whet.runtime.live_sinks import QUIT, SPLIT, LiveSink, OpenSink
-from whet.runtime.live_sources import Clock, Grab
-from whet.runtime.newest import Grabber, Newest
-from whet.runtime.steadying import Steadying
+from whet.live.latest_frame import Grabber, Newest
+from whet.live.model_ladder import PASS_THROUGH, Ladder, percentile
+from whet.live.sinks import QUIT, SPLIT, LiveSink, OpenSink
+from whet.live.sources import Clock, Grab
+from whet.video.stabilise import Steadying
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -62,7 +62,7 @@ class LiveOptions:
         strength: scales what restoration changes, 0 to 2.
         split: begin with the split view.
         duration_s: end after so many seconds; None goes on.
-        steady: keep restoration from trembling; see :mod:`whet.runtime.steadying`.
+        steady: keep restoration from trembling; see :mod:`whet.video.stabilise`.
     """
 
     fps: float = 30

@@ -25,8 +25,8 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from whet.errors import MediaError, MissingExtraError
 from whet.image import Pixels, replacing
-from whet.runtime.media import matrix_for, why
-from whet.runtime.video_sink import CODECS, CONTAINERS, Container
+from whet.video.sink import CODECS, CONTAINERS, Container
+from whet.video.source import matrix_for, why
 
 __all__ = ["STREAMS", "Encoding", "LiveSink", "OpenSink", "sink_for"]
 

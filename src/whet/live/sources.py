@@ -22,8 +22,8 @@ from av.video.reformatter import ColorRange, VideoReformatter
 
 from whet.errors import MediaError
 from whet.image import Pixels
-from whet.runtime.live_addresses import Address
-from whet.runtime.media import TO_RGB, colours
+from whet.live.addresses import Address
+from whet.video.source import TO_RGB, colours
 
 __all__ = ["Clock", "Feed", "Grab", "Steady", "WallClock", "open_feed"]
 
@@ -200,7 +200,7 @@ def open_feed(address: Address, *, loop: bool, clock: Clock) -> Callable[[], Fee
     """Return a function that opens ``address``, as often as it takes.
 
     Args:
-        address: from :func:`~whet.runtime.live_addresses.address_of`.
+        address: from :func:`~whet.live.addresses.address_of`.
         loop: begin a file again at its end.
         clock: of the run.
     """

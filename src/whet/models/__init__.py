@@ -49,8 +49,8 @@ class ModelSpec:
     summary: str
 
 
-_DNCNN = "whet.models.dncnn"
-_REALTIME = "whet.models.realtime"
+_DNCNN = "whet.models.students.dncnn"
+_REALTIME = "whet.models.students.realtime"
 
 MODELS: Mapping[str, ModelSpec] = {
     "dncnn": ModelSpec(
@@ -66,10 +66,10 @@ MODELS: Mapping[str, ModelSpec] = {
 }
 
 TEACHERS: Mapping[str, str] = {
-    "maxim": "whet.models.maxim",
-    "restormer": "whet.models.restormer",
-    "spandrel": "whet.models.foreign",
-    "assistant": "whet.models.assistant",
+    "maxim": "whet.models.teachers.maxim",
+    "restormer": "whet.models.teachers.restormer",
+    "spandrel": "whet.models.teachers.spandrel",
+    "assistant": "whet.models.teachers.assistant",
 }
 """Teacher name -> module with ``load_teacher(weights: Path | None, **options) -> nn.Module``."""
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from whet.artifact import Card, Precision, read_model, resolve, shipped
 from whet.errors import InputError, MissingExtraError, ModelError
-from whet.runtime import privacy, providers
-from whet.runtime.processor import int8_is_fast
+from whet.runtime import providers, telemetry
+from whet.runtime.cpu_features import int8_is_fast
 
 __all__ = [
     "RUNTIMES",
@@ -77,21 +77,21 @@ class Runtime:
 
 RUNTIMES: Mapping[str, Runtime] = {
     "openvino": Runtime(
-        "whet.runtime.openvino_session",
+        "whet.runtime.openvino_engine",
         "openvino",
         "",
         ("float32", "int8"),
         "fastest on x86-64 processors",
     ),
     "onnxruntime": Runtime(
-        "whet.runtime.onnxruntime_session",
+        "whet.runtime.onnxruntime_engine",
         "onnxruntime",
         "",
         ("float32", "int8"),
         "any processor, and GPUs by builds of its own",
     ),
     "torch": Runtime(
-        "whet.runtime.torch_session",
+        "whet.runtime.torch_engine",
         "torch",
         "train",
         ("float32",),
@@ -115,7 +115,7 @@ def preferred_precision(runtime: str) -> Precision:
 def computes_on(runtime: str) -> str:
     """Return the key of ``providers.PROVIDERS`` that an installed runtime uses first."""
     if runtime == "onnxruntime" and find_spec("onnxruntime"):
-        privacy.silence()
+        telemetry.silence()
         return providers.candidates(providers.present())[0]
     if runtime == "torch" and providers.has_nvidia_gpu():
         return "cuda"
@@ -175,7 +175,7 @@ def open_session(
         raise ModelError(f"{path} is {card.precision}, not {precision}; leave the precision open")
     if card.precision not in chosen.precisions:
         raise ModelError(f"{runtime} does not run {card.precision}; use another runtime for {path}")
-    privacy.silence()
+    telemetry.silence()
     from whet.runtime.session import ArtifactSession
 
     engine = import_module(chosen.module).open_engine(graph, threads)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from whet.artifact import INPUT, OUTPUT
 from whet.errors import ModelError
-from whet.runtime import privacy, providers
-from whet.runtime.boundary import (
+from whet.graph.uint8_io import (
     BYTES_IN,
     BYTES_OUT,
     STRENGTH,
@@ -24,8 +23,9 @@ from whet.runtime.boundary import (
     from_blocks,
     to_blocks,
 )
-from whet.runtime.planes import Colours, Planar
-from whet.runtime.yuv import planar_model
+from whet.graph.yuv420_io import Colours, planar_model
+from whet.runtime import providers, telemetry
+from whet.runtime.yuv420 import Planar
 
 __all__ = ["open_engine"]
 
@@ -147,5 +147,5 @@ def open_engine(model: onnx.ModelProto, threads: int | None) -> _OnnxRuntimeEngi
     Raises:
         ModelError: it does not run there.
     """
-    privacy.silence()
+    telemetry.silence()
     return _OnnxRuntimeEngine(model, threads)

@@ -14,10 +14,10 @@ import onnx
 from numpy.typing import NDArray
 
 from whet.errors import ModelError
-from whet.runtime import privacy
-from whet.runtime.boundary import COLOURS, Tail, byte_graph, from_blocks, to_blocks
-from whet.runtime.planes import Colours, Planar
-from whet.runtime.yuv import planar_model
+from whet.graph.uint8_io import COLOURS, Tail, byte_graph, from_blocks, to_blocks
+from whet.graph.yuv420_io import Colours, planar_model
+from whet.runtime import telemetry
+from whet.runtime.yuv420 import Planar
 
 __all__ = ["open_engine", "properties"]
 
@@ -199,5 +199,5 @@ def open_engine(model: onnx.ModelProto, threads: int | None) -> _OpenVinoEngine:
     Raises:
         ModelError: it does not run there.
     """
-    privacy.silence()
+    telemetry.silence()
     return _OpenVinoEngine(model, threads)

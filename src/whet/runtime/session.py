@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from whet.artifact import Card
 from whet.errors import InputError
-from whet.runtime.planes import Colours, Planar, Planes, from_blocks, to_blocks
+from whet.graph.yuv420_io import Colours
 from whet.runtime.tiling import TILE_PX, restore_tiled
+from whet.runtime.yuv420 import Planar, Planes, from_blocks, to_blocks
 
 __all__ = ["ArtifactSession", "Engine", "PlanarSession", "planar_session"]
 

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from whet.artifact import INPUT, OUTPUT
 from whet.errors import ModelError
-from whet.runtime.planes import Colours, Planar
+from whet.graph.yuv420_io import Colours
+from whet.runtime.yuv420 import Planar
 
 __all__ = ["OPERATORS", "ArtifactModule", "open_engine"]
 

@@ -2,8 +2,8 @@
 
 Most video holds brightness for every pixel and colour for every fourth one. Turning that into
 RGB and back costs a third of what nano does, and so does feeding a network with three colours
-per pixel. :mod:`whet.runtime.yuv` makes a network that takes the planes themselves; here they are
-cut into the blocks that it works on: per block its rows of Y, then of U, then of V.
+per pixel. :mod:`whet.graph.yuv420_io` makes a network that takes the planes themselves; here
+they are cut into the blocks that it works on: per block its rows of Y, then of U, then of V.
 """
 
 from __future__ import annotations
@@ -17,25 +17,12 @@ from numpy.typing import NDArray
 
 from whet.runtime.tiling import pad_to_multiple
 
-__all__ = ["FORMATS", "Colours", "Planar", "Planes", "from_blocks", "to_blocks"]
+__all__ = ["FORMATS", "Planar", "Planes", "from_blocks", "to_blocks"]
 
 Bytes = NDArray[np.uint8]
 
 FORMATS = ("yuv420p", "yuvj420p")
 """FFmpeg's names of what :class:`Planes` holds."""
-
-
-@dataclass(frozen=True)
-class Colours:
-    """How YUV relates to RGB.
-
-    Attributes:
-        matrix: as swscale numbers them: 1 is BT.709, 5 is BT.601.
-        full_range: black is 0 and white 255; else 16 and 235.
-    """
-
-    matrix: int
-    full_range: bool
 
 
 class Planes:

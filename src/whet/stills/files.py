@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from whet import image
 from whet.errors import ImageError, WhetError
 from whet.image import MAX_PIXELS, Picture
-from whet.runtime.compare import side_by_side
-from whet.runtime.folders import Job, plan
-from whet.runtime.picture import (
+from whet.stills.jobs import Job, plan
+from whet.stills.picture import (
     is_large_tiff,
     restore_large_tiff,
     restore_picture,
 )
+from whet.stills.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -221,7 +221,7 @@ def restore_files(
 
     Args:
         session: an open session; it is called from this thread only.
-        sources, target, suffix: see :func:`whet.runtime.folders.plan`.
+        sources, target, suffix: see :func:`whet.stills.jobs.plan`.
         strength, compare, overwrite, quality, max_pixels: see
             :func:`restore_file`; without ``overwrite`` a job whose target exists
             is skipped, so that a run can be resumed.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from whet.errors import InputError
 from whet.image import read, write
 from whet.runtime import Session
-from whet.runtime.folders import plan
-from whet.runtime.restore import restore_file, restore_picture
+from whet.stills.files import restore_file, restore_picture
+from whet.stills.jobs import plan
 
 __all__ = ["sharpen_anything"]
 

@@ -16,7 +16,7 @@ order in which they are used::
     simulate.py    raters whose truth is known, to test the rest
     rehearsal.py   a design tried out on them, before anybody is asked
 
-What a web server does with it (:mod:`whet.apps.site.study` is one)::
+What a web server does with it (:mod:`whet.web.study.routes` is one)::
 
     store = Store.open(folder)                  # or a postgresql:// URL
     store.register(read_plan(folder))           # again on every start; idempotent

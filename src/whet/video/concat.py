@@ -11,9 +11,9 @@ import av
 import av.error
 
 from whet.errors import MediaError
-from whet.runtime.media import VideoSource
-from whet.runtime.parts import Encoding, Part
-from whet.runtime.video_sink import VideoSink
+from whet.video.segments import Encoding, Part
+from whet.video.sink import VideoSink
+from whet.video.source import VideoSource
 
 __all__ = ["join"]
 

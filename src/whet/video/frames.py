@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.runtime.gate import Gate
-from whet.runtime.media import Frame, VideoSource
-from whet.runtime.planes import Planes
 from whet.runtime.session import PlanarSession, planar_session
-from whet.runtime.steadying import Steadying
+from whet.runtime.yuv420 import Planes
+from whet.video.sharpness_gate import Gate
+from whet.video.source import Frame, VideoSource
+from whet.video.stabilise import Steadying
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -32,7 +32,7 @@ class Treatment:
     Attributes:
         strength: scales what restoration changes; 0 lets every frame pass uncounted.
         gate: decides which frames pass; None restores all.
-        steady_frames: keep restoration from trembling (:mod:`whet.runtime.steadying`), and begin
+        steady_frames: keep restoration from trembling (:mod:`whet.video.stabilise`), and begin
             anew after so many frames, so that a run that goes on need not know all before; 0
             does not.
     """

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from whet.runtime.media import Frame, Item, VideoSource
-from whet.runtime.restoring import Restoring, Treatment
+from whet.video.frames import Restoring, Treatment
+from whet.video.source import Frame, Item, VideoSource
 
 if TYPE_CHECKING:
     from whet.runtime import Session

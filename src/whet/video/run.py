@@ -1,7 +1,7 @@
 """A video through a session, from file to file.
 
 Nothing is written but the result; a run that may be interrupted and go on keeps
-its encoded parts beside it, see :mod:`whet.runtime.parts`.
+its encoded parts beside it, see :mod:`whet.video.segments`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import av.error
 
 from whet.errors import MediaError
 from whet.image import replacing
-from whet.runtime import parts
-from whet.runtime.gate import Gate
-from whet.runtime.joining import join
-from whet.runtime.media import VideoSource, why
-from whet.runtime.parts import Encoding, PartsSink, fingerprint, parts_folder, remove_parts
-from whet.runtime.pipeline import Outcome, Sink, run
-from whet.runtime.restoring import Treatment
-from whet.runtime.video_sink import CONTAINERS, VideoSink
+from whet.video import segments
+from whet.video.concat import join
+from whet.video.frames import Treatment
+from whet.video.pipeline import Outcome, Sink, run
+from whet.video.segments import Encoding, PartsSink, fingerprint, parts_folder, remove_parts
+from whet.video.sharpness_gate import Gate
+from whet.video.sink import CONTAINERS, VideoSink
+from whet.video.source import VideoSource, why
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -108,8 +108,8 @@ def restore_video(
             container's usual one.
         crf: constant rate factor, lower is better and larger.
         preset: the encoder's speed setting.
-        gate: let frames pass that are sharp already; see :mod:`whet.runtime.gate`.
-        steady: keep restoration from trembling; see :mod:`whet.runtime.steadying`.
+        gate: let frames pass that are sharp already; see :mod:`whet.video.sharpness_gate`.
+        steady: keep restoration from trembling; see :mod:`whet.video.stabilise`.
         resume: keep finished parts beside the target until it is complete, and go on behind
             those that an earlier call with the same arguments left.
         overwrite: whether an existing file may be replaced, and kept parts be given up.
@@ -195,7 +195,7 @@ class _Job:
             passing = bool(sink.parts) and sink.parts[-1].last_passed
             # Steadying looks back, but never past a multiple of this.
             looks_back = self.steady and not passing and kept != reader.frame_count
-            warm = kept % parts.PART_FRAMES if looks_back else 0
+            warm = kept % segments.PART_FRAMES if looks_back else 0
             reader.skip(kept - warm)
             outcome = self._run(sink, kept, passing, warm)
         except (av.error.FFmpegError, OSError) as error:
@@ -216,7 +216,7 @@ class _Job:
         treatment = Treatment(
             self.strength,
             Gate(passing) if self.gate else None,
-            parts.PART_FRAMES if self.steady else 0,
+            segments.PART_FRAMES if self.steady else 0,
         )
         start = kept - warm
         return run(

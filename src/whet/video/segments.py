@@ -31,8 +31,8 @@ from av.format import Flags as FormatFlags
 from whet import __version__
 from whet.errors import MediaError
 from whet.image import replacing
-from whet.runtime.media import Frame, Item, VideoSource
-from whet.runtime.video_sink import Container, VideoSink
+from whet.video.sink import Container, VideoSink
+from whet.video.source import Frame, Item, VideoSource
 
 if TYPE_CHECKING:
     from whet.artifact import Card
@@ -60,7 +60,7 @@ _OURS = r"\d{6}\.(nut|json|part)|\.whet-[0-9a-f]{12}\.part"
 
 @dataclass(frozen=True)
 class Encoding:
-    """How frames are encoded; see :class:`~whet.runtime.video_sink.VideoSink`."""
+    """How frames are encoded; see :class:`~whet.video.sink.VideoSink`."""
 
     container: Container
     codec: str
@@ -129,7 +129,7 @@ class PartsSink:
 
     Attributes:
         parts: the finished ones.
-        notes: see :class:`~whet.runtime.video_sink.VideoSink`.
+        notes: see :class:`~whet.video.sink.VideoSink`.
 
     Raises:
         MediaError: the folder holds another run's parts, or cannot be written.
@@ -166,7 +166,7 @@ class PartsSink:
         return sum(part.passed for part in self.parts)
 
     def write(self, item: Item) -> None:
-        """Encode a frame; other packets wait for :func:`~whet.runtime.joining.join`."""
+        """Encode a frame; other packets wait for :func:`~whet.video.concat.join`."""
         if not isinstance(item, Frame):
             return
         if self._open is None:

@@ -17,8 +17,8 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from whet.errors import MediaError
-from whet.runtime.media import Frame, Item, VideoSource
-from whet.runtime.planes import FORMATS, Planes
+from whet.runtime.yuv420 import FORMATS, Planes
+from whet.video.source import Frame, Item, VideoSource
 
 __all__ = ["CODECS", "CONTAINERS", "Codec", "Container", "VideoSink"]
 

@@ -1,1 +1,1 @@
-"""The parts of the web application; :mod:`whet.apps.server` puts them together."""
+"""The parts of the web application; :mod:`whet.web.app` puts them together."""

@@ -18,22 +18,22 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from whet import __version__
-from whet.apps.site import problem
-from whet.apps.site.desk import Answer, Desk, known_model, model_names
-from whet.apps.site.front import Front
-from whet.apps.site.live import add_live
-from whet.apps.site.pages import add_pages
-from whet.apps.site.problem import RefusedError, documented
-from whet.apps.site.reports import add_reports
-from whet.apps.site.schemas import MEDIA_TYPES, Health, Limits, Model, Options, ScoreTable, body
-from whet.apps.site.settings import Settings
-from whet.apps.site.study import add_study
-from whet.apps.site.study_folders import open_studies
-from whet.apps.site.upload import Upload, read_upload
-from whet.apps.site.video_queue import VideoQueue
-from whet.apps.site.videos import video_routes
 from whet.artifact import Card, read_card, shipped
 from whet.errors import WhetError
+from whet.web import problems
+from whet.web.guard import Front
+from whet.web.live.routes import add_live
+from whet.web.pages.routes import add_pages
+from whet.web.pictures.jobs import Answer, Desk, known_model, model_names
+from whet.web.pictures.schemas import MEDIA_TYPES, Health, Limits, Model, Options, ScoreTable, body
+from whet.web.problems import RefusedError, documented
+from whet.web.reports import add_reports
+from whet.web.settings import Settings
+from whet.web.study.folders import open_studies
+from whet.web.study.routes import add_study
+from whet.web.uploads import Upload, read_upload
+from whet.web.videos.queue import VideoQueue
+from whet.web.videos.routes import video_routes
 
 __all__ = ["create_app"]
 
@@ -231,26 +231,26 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> Response:
-        return problem.response(error)
+        return problems.response(error)
 
     @app.exception_handler(WhetError)
     async def ours(_: Request, error: WhetError) -> Response:
-        return problem.response(problem.refusal_of(error))
+        return problems.response(problems.refusal_of(error))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = _allowed(app, request)
-        return problem.response(RefusedError(error.status_code, str(error.detail), headers))
+        return problems.response(RefusedError(error.status_code, str(error.detail), headers))
 
     @app.exception_handler(RequestValidationError)
     @app.exception_handler(ValidationError)
     async def invalid(_: Request, error: Any) -> Response:
         first = error.errors()[0]
         place = first["loc"][-1] if first["loc"] else "the body"
-        return problem.response(RefusedError(422, f"{place}: {first['msg']}"))
+        return problems.response(RefusedError(422, f"{place}: {first['msg']}"))
 
     @app.exception_handler(MemoryError)
     async def full(_: Request, __: MemoryError) -> Response:
-        return problem.response(RefusedError(413, "the picture does not fit into memory"))
+        return problems.response(RefusedError(413, "the picture does not fit into memory"))

@@ -5,7 +5,7 @@ query and no token gets into them.
 
 Where others may come in, everything but reading needs the administrator's token.
 Participants of studies never see that one; they show their own, which
-:mod:`whet.apps.site.study` checks.
+:mod:`whet.web.study.routes` checks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whet.apps.site.problem import RefusedError, response
-from whet.apps.site.settings import Settings, is_loopback
+from whet.web.problems import RefusedError, response
+from whet.web.settings import Settings, is_loopback
 
 __all__ = ["HEADERS", "Front", "log", "log_as_json"]
 

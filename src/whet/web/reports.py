@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from whet.apps.site.problem import RefusedError
+from whet.web.problems import RefusedError
 
 __all__ = ["Report", "add_reports", "find_reports"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from whet.apps.site.problem import RefusedError
-from whet.apps.site.settings import Settings
+from whet.web.problems import RefusedError
+from whet.web.settings import Settings
 
 __all__ = ["Upload", "in_time", "read_body", "read_upload"]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whet.errors import InputError
-from whet.evaluate.charts import curves, ticks
-from whet.evaluate.report import to_html, to_markdown, write_report
+from whet.evaluate.report.charts import curves, ticks
+from whet.evaluate.report.html import to_html, to_markdown, write_report
 from whet.evaluate.results import Evaluation
 from whet.evaluate.score import evaluate
 from whet.evaluate.suites import Item, Suite, resized

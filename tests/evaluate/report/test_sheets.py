@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from whet.errors import InputError
-from whet.evaluate.report import write_report
+from whet.evaluate.report.html import write_report
+from whet.evaluate.report.sheets import GAP_PX, LABEL_PX, sheet, sheet_name, write_sheets
 from whet.evaluate.results import Evaluation, PictureInfo, SuiteResult, summarise
-from whet.evaluate.sheets import GAP_PX, LABEL_PX, sheet, sheet_name, write_sheets
 from whet.evaluate.triplets import Triplet
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from whet.errors import InputError, ModelError
-from whet.models.lpips import LPIPS, load_lpips
+from whet.models.features.lpips import LPIPS, load_lpips
 
 SHARED = os.environ.get("WHET_SHARED")
 Array = NDArray[np.float64]

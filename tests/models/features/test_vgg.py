@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from whet.errors import ModelError
-from whet.models.vgg import VGGFeatures, load_vgg
+from whet.models.features.vgg import VGGFeatures, load_vgg
 
 SHARED = os.environ.get("WHET_SHARED")
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from whet.models import MODELS, build
 from whet.models.cost import measure
-from whet.models.dncnn import DnCNN
-from whet.models.realtime import FAMILY, halo_px
+from whet.models.students.dncnn import DnCNN
+from whet.models.students.realtime import FAMILY, halo_px
 
 STUDENTS = sorted(MODELS)
 

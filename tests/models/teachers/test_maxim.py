@@ -16,9 +16,16 @@ from torch import Tensor
 
 from whet.errors import InputError, ModelError
 from whet.models import build_teacher
-from whet.models.maxim import Maxim, load_teacher
-from whet.models.maxim_axes import Axis, Enlarge, GatingUnit, MultiAxisGate, TokenDense, gelu
-from whet.models.maxim_blocks import Resize
+from whet.models.teachers.maxim import Maxim, load_teacher
+from whet.models.teachers.maxim_axes import (
+    Axis,
+    Enlarge,
+    GatingUnit,
+    MultiAxisGate,
+    TokenDense,
+    gelu,
+)
+from whet.models.teachers.maxim_blocks import Resize
 
 SHARED = os.environ.get("WHET_SHARED")
 

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from whet.errors import InputError, ModelError
 from whet.models import build_teacher
-from whet.models.restormer import (
+from whet.models.teachers.restormer import (
     OFFICIAL,
     Layout,
     Restormer,
     infer_layout,
     load_teacher,
 )
-from whet.models.restormer_blocks import GatedFeedForward, TransposedAttention
+from whet.models.teachers.restormer_blocks import GatedFeedForward, TransposedAttention
 
 Array = NDArray[np.float64]
 Shape = tuple[int, ...]
@@ -342,7 +342,7 @@ def test_any_size_keeps_its_shape(tmp_path: Path, height: int, width: int) -> No
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 13])
 def test_small_sides_mirror_as_numpy_does(size: int) -> None:
-    from whet.models.restormer import _reflect
+    from whet.models.teachers.restormer import _reflect
 
     row = torch.rand(1, 1, 1, size)
     expected = np.pad(row.numpy(), ((0, 0),) * 3 + ((0, -size % 8),), mode="reflect")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from whet.errors import MissingExtraError, ModelError
 from whet.models import build_teacher
-from whet.models.foreign import load_teacher
+from whet.models.teachers.spandrel import load_teacher
 
 
 class Descriptor:

@@ -13,20 +13,12 @@ from importlib import resources
 from pathlib import Path
 
 from whet.errors import InputError
-from whet.evaluate.charts import curves, gain_strips
-from whet.evaluate.markdown import to_markdown
-from whet.evaluate.measures import MEASURES
-from whet.evaluate.results import (
-    IDENTITY,
-    PSNR_CEILING_DB,
-    Estimate,
-    Evaluation,
-    Row,
-    SuiteResult,
-)
-from whet.evaluate.sheets import FOLDER, write_sheets
-from whet.evaluate.viewer import viewers
-from whet.evaluate.wording import (
+from whet.evaluate.metrics import MEASURES
+from whet.evaluate.report.charts import curves, gain_strips
+from whet.evaluate.report.markdown import to_markdown
+from whet.evaluate.report.sheets import FOLDER, write_sheets
+from whet.evaluate.report.viewer import viewers
+from whet.evaluate.report.wording import (
     BEYOND,
     READING,
     counts,
@@ -37,6 +29,14 @@ from whet.evaluate.wording import (
     provenance,
     score_text,
     shown_gains,
+)
+from whet.evaluate.results import (
+    IDENTITY,
+    PSNR_CEILING_DB,
+    Estimate,
+    Evaluation,
+    Row,
+    SuiteResult,
 )
 from whet.image import replacing
 
@@ -110,7 +110,9 @@ def to_html(
     if chart := curves(log):
         parts.append(f'<section id="training"><h2>Training</h2><p></p>{chart}</section>')
     parts.append(f"</main><footer><p>{escape(READING)}</p></footer>")
-    page = resources.files("whet.evaluate").joinpath("report.html").read_text(encoding="utf-8")
+    page = (
+        resources.files("whet.evaluate.report").joinpath("report.html").read_text(encoding="utf-8")
+    )
     return page.replace("{{title}}", escape(title)).replace("{{body}}", "\n".join(parts))
 
 

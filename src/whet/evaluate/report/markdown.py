@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whet.evaluate.measures import MEASURES
-from whet.evaluate.results import IDENTITY, Evaluation, Row, SuiteResult
-from whet.evaluate.sheets import FOLDER, sheet_name
-from whet.evaluate.wording import (
+from whet.evaluate.metrics import MEASURES
+from whet.evaluate.report.sheets import FOLDER, sheet_name
+from whet.evaluate.report.wording import (
     BEYOND,
     READING,
     counts,
@@ -19,6 +18,7 @@ from whet.evaluate.wording import (
     score_text,
     shown_gains,
 )
+from whet.evaluate.results import IDENTITY, Evaluation, Row, SuiteResult
 
 __all__ = ["to_markdown"]
 
@@ -26,7 +26,7 @@ __all__ = ["to_markdown"]
 def to_markdown(evaluation: Evaluation) -> str:
     """Return all gains in one table, then one per suite, with its groups where it has some.
 
-    Suites with pictures refer to the sheets of :mod:`whet.evaluate.sheets` beside the text.
+    Suites with pictures refer to the sheets of :mod:`whet.evaluate.report.sheets` beside the text.
     """
     lines = [READING, ""]
     whole = evaluation.together()

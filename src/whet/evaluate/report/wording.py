@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from whet.evaluate.measures import MEASURES
+from whet.evaluate.metrics import MEASURES
 from whet.evaluate.results import PSNR_CEILING_DB, Estimate, SuiteResult
 
 __all__ = [

@@ -100,7 +100,7 @@ def load_lpips(weights: Path | None = None) -> LPIPS:
         ModelError: the weights are missing, unreadable or do not fit.
     """
     if weights is None:
-        from whet.data.fetch import fetched
+        from whet.fetch.weights import fetched
 
         weights = fetched(FETCH_NAME)
     network = LPIPS()

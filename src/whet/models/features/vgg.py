@@ -69,7 +69,7 @@ def load_vgg(weights: Path | None) -> VGGFeatures:
         ModelError: the weights are missing, unreadable or do not fit.
     """
     if weights is None:
-        from whet.data.fetch import fetched
+        from whet.fetch.weights import fetched
 
         weights = fetched(_FETCH_NAME)
     network = VGGFeatures()

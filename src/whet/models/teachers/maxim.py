@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from whet.errors import InputError
 from whet.models.checkpoints import load_state, load_strict
-from whet.models.maxim_axes import Conv, cells_at
-from whet.models.maxim_blocks import (
+from whet.models.teachers.maxim_axes import Conv, cells_at
+from whet.models.teachers.maxim_blocks import (
     LEVELS,
     WIDTH,
     Bottleneck,
@@ -263,7 +263,7 @@ def load_teacher(weights: Path | None, variant: Variant = "gopro") -> Maxim:
     if variant not in VARIANTS:
         raise InputError(f"MAXIM has no variant {variant!r}; choose one of: {', '.join(VARIANTS)}")
     if weights is None:
-        from whet.data.fetch import fetched
+        from whet.fetch.weights import fetched
 
         weights = fetched(VARIANTS[variant])
     teacher = Maxim()

@@ -11,7 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from whet.models.maxim_axes import Conv, Enlarge, MultiAxisGate, MultiAxisGmlp, Norm, cells_at, gelu
+from whet.models.teachers.maxim_axes import (
+    Conv,
+    Enlarge,
+    MultiAxisGate,
+    MultiAxisGmlp,
+    Norm,
+    cells_at,
+    gelu,
+)
 
 WIDTH, LEVELS, GROUPS = 32, 3, 2
 SLOPE = 0.2

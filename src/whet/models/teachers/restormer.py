@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from whet.errors import InputError, ModelError
 from whet.models.checkpoints import load_state, load_strict
-from whet.models.restormer_blocks import Block, Norm, conv3, under
+from whet.models.teachers.restormer_blocks import Block, Norm, conv3, under
 
 __all__ = ["OFFICIAL", "Layout", "Restormer", "infer_layout", "load_teacher"]
 

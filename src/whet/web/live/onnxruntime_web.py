@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from whet.data.fetch import CLIENTS, Fetch, cache_dir
 from whet.errors import InputError, ModelError
+from whet.fetch.weights import CLIENTS, Fetch, cache_dir
 
 __all__ = ["FILES", "PACKAGE", "fetch_runtime", "runtime_folder"]
 

@@ -12,12 +12,12 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 
-from whet.apps.site.browser_runtime import FILES, PACKAGE, runtime_folder
-from whet.apps.site.frame import FOLDER, PAGES, assembled
-from whet.apps.site.front import HEADERS
-from whet.apps.site.problem import RefusedError
 from whet.artifact import read_card, shipped
 from whet.errors import InputError
+from whet.web.guard import HEADERS
+from whet.web.live.onnxruntime_web import FILES, PACKAGE, runtime_folder
+from whet.web.pages.template import FOLDER, PAGES, assembled
+from whet.web.problems import RefusedError
 
 __all__ = ["MODEL", "add_live", "export_pages"]
 

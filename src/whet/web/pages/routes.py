@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-from whet.apps.site.example import example
-from whet.apps.site.frame import FOLDER, PAGES, Page, assembled
+from whet.web.pages.example import example
+from whet.web.pages.template import FOLDER, PAGES, Page, assembled
 
 __all__ = ["add_pages", "html"]
 

@@ -9,7 +9,7 @@ from string import Template
 
 __all__ = ["FOLDER", "PAGES", "PARTICIPANT", "Page", "assembled"]
 
-FOLDER = Path(__file__).parent / "pages"
+FOLDER = Path(__file__).parent.parent / "static"
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet import image
-from whet.apps.site.problem import RefusedError
-from whet.apps.site.settings import Settings
 from whet.artifact import shipped
 from whet.errors import InputError
 from whet.image import Picture
 from whet.metrics import psnr, ssim
 from whet.runtime import Session, open_session
-from whet.runtime.restore import restore_picture
+from whet.stills.files import restore_picture
+from whet.web.problems import RefusedError
+from whet.web.settings import Settings
 
 __all__ = ["Answer", "Desk", "Place", "Scores", "known_model", "model_names"]
 

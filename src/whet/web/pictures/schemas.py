@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from whet.apps.site.desk import model_names
-from whet.apps.site.video_queue import State
+from whet.web.pictures.jobs import model_names
+from whet.web.videos.queue import State
 
 __all__ = [
     "MEDIA_TYPES",

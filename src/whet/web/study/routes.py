@@ -33,12 +33,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from whet.apps.site import problem
-from whet.apps.site.frame import PARTICIPANT
-from whet.apps.site.pages import html
-from whet.apps.site.problem import RefusedError, documented
-from whet.apps.site.study_folders import OpenStudy
-from whet.apps.site.study_schemas import (
+from whet.study.design import View, picture_path
+from whet.study.plan import PROTOCOLS
+from whet.study.schema import sa
+from whet.study.store import OutOfTurnError, UnknownLinkError
+from whet.web import problems
+from whet.web.pages.routes import html
+from whet.web.pages.template import PARTICIPANT
+from whet.web.problems import RefusedError, documented
+from whet.web.study.folders import OpenStudy
+from whet.web.study.schemas import (
     Answer,
     Choice,
     Joining,
@@ -49,11 +53,7 @@ from whet.apps.site.study_schemas import (
     Trial,
     Turn,
 )
-from whet.apps.site.upload import read_body
-from whet.study.design import View, picture_path
-from whet.study.plan import PROTOCOLS
-from whet.study.schema import sa
-from whet.study.store import OutOfTurnError, UnknownLinkError
+from whet.web.uploads import read_body
 
 __all__ = ["add_study"]
 
@@ -270,13 +270,13 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(UnknownLinkError)
     async def unknown(_: Request, error: UnknownLinkError) -> Response:
-        return problem.response(RefusedError(404, str(error)))
+        return problems.response(RefusedError(404, str(error)))
 
     @app.exception_handler(OutOfTurnError)
     async def early(_: Request, error: OutOfTurnError) -> Response:
-        return problem.response(RefusedError(409, str(error)))
+        return problems.response(RefusedError(409, str(error)))
 
     @app.exception_handler(sa.exc.SQLAlchemyError)
     async def database(_: Request, __: sa.exc.SQLAlchemyError) -> Response:
         sentence = "the database does not answer; nothing was acknowledged, so send it again"
-        return problem.response(RefusedError(503, sentence, {"Retry-After": "2"}))
+        return problems.response(RefusedError(503, sentence, {"Retry-After": "2"}))

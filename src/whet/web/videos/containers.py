@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from whet.apps.site.problem import RefusedError
 from whet.errors import MediaError
-from whet.runtime.media import VideoSource
+from whet.video.source import VideoSource
+from whet.web.problems import RefusedError
 
 __all__ = ["HEAD_BYTES", "Kind", "Shape", "kind_of", "shape_of"]
 

@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from whet.apps.site.problem import RefusedError, refusal_of
-from whet.apps.site.settings import Settings
-from whet.apps.site.video_kinds import HEAD_BYTES, Kind, Shape, kind_of, shape_of
 from whet.errors import WhetError
 from whet.runtime import Session
-from whet.runtime.video import restore_video
+from whet.video.run import restore_video
+from whet.web.problems import RefusedError, refusal_of
+from whet.web.settings import Settings
+from whet.web.videos.containers import HEAD_BYTES, Kind, Shape, kind_of, shape_of
 
 __all__ = ["State", "Video", "VideoQueue"]
 

@@ -9,14 +9,14 @@ from fastapi.responses import FileResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.requests import ClientDisconnect
 
-from whet.apps.site.desk import known_model
-from whet.apps.site.front import log
-from whet.apps.site.problem import RefusedError, documented
-from whet.apps.site.schemas import VideoOptions, VideoStatus
-from whet.apps.site.settings import Settings
-from whet.apps.site.upload import in_time
-from whet.apps.site.video_kinds import MKV, MOV, MP4, TS, WEBM
-from whet.apps.site.video_queue import Video, VideoQueue
+from whet.web.guard import log
+from whet.web.pictures.jobs import known_model
+from whet.web.pictures.schemas import VideoOptions, VideoStatus
+from whet.web.problems import RefusedError, documented
+from whet.web.settings import Settings
+from whet.web.uploads import in_time
+from whet.web.videos.containers import MKV, MOV, MP4, TS, WEBM
+from whet.web.videos.queue import Video, VideoQueue
 
 __all__ = ["video_routes"]
 

@@ -1,0 +1,1 @@
+"""What ``whet bench`` does: how fast, how large, how much energy."""

@@ -1,0 +1,1 @@
+"""Sharp in, degraded out."""

@@ -1,0 +1,1 @@
+"""An evaluation as HTML, Markdown and pictures."""

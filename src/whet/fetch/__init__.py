@@ -1,0 +1,1 @@
+"""Public weights and packages, from their publishers into the cache."""

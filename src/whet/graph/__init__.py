@@ -1,0 +1,1 @@
+"""Surgery on ONNX graphs, exact: shared by runtimes and export."""

@@ -1,0 +1,1 @@
+"""Networks that see like people: for losses and metrics."""

@@ -1,0 +1,1 @@
+"""Large networks that know how to restore."""

@@ -1,0 +1,1 @@
+"""What ``whet image`` does: files, folders, pipes, and pictures in memory."""

@@ -1,0 +1,1 @@
+"""What ``whet video`` does: a file to a file, everything else in it kept."""

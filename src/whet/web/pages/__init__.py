@@ -1,0 +1,1 @@
+"""Pages put together, and served."""

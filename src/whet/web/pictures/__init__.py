@@ -1,0 +1,1 @@
+"""Pictures sent to be restored."""

@@ -1,0 +1,1 @@
+"""Opinion studies, taken part in."""

@@ -1,0 +1,1 @@
+"""Videos sent to be restored."""
