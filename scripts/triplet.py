@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import whet
 from whet.data.demo import HELD_OUT
-from whet.distill.material import degraded_picture
+from whet.degrade.pictures import degraded_picture
 from whet.metrics import psnr
 
 ROWS = (

@@ -78,8 +78,8 @@ def forbidden_mentions(paths: Iterable[Path]) -> list[str]:
 def test_changelog_and_citation_carry_the_version() -> None:
     newest = re.search(r"^## \[([^\]]+)\]", text("CHANGELOG.md"), re.MULTILINE)
     assert newest is not None
-    assert newest[1] == whet.__version__
-    assert f"\nversion: {whet.__version__}\n" in text("CITATION.cff")
+    assert newest[1] == whet.version.__version__
+    assert f"\nversion: {whet.version.__version__}\n" in text("CITATION.cff")
 
 
 def test_every_extra_that_is_named_exists() -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from whet.version import __version__
+
 if TYPE_CHECKING:
     from whet.runtime import Session
 
 __all__ = ["__version__", "load", "sharpen"]
-
-__version__ = "0.1.0"
 
 Image = TypeVar("Image")
 

@@ -17,9 +17,9 @@ import typer.main
 from PIL import Image
 
 from commandline import MakePicture, Outcome, load, save, save_gopro, save_photos, succeed, whet
-from whet import __version__
 from whet.artifact import shipped
 from whet.cli.main import app
+from whet.version import __version__
 from whet.video.run import RestoredVideo
 
 # What scripts rely on. A name may be added here; none may leave or change.

@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from whet.data.bank import CropBank
+from whet.degrade.pictures import HeldOut
 from whet.distill import checkpoint
 from whet.distill.loop import HISTORY, fit, learning_rate
 from whet.distill.optimizers import OPTIMIZERS
 from whet.distill.recipes import RECIPES, Recipe, Stage, override
-from whet.distill.validate import HeldOut
 from whet.errors import InputError, ModelError
 
 TINY = replace(

@@ -16,15 +16,10 @@ from torch import nn
 from commandline import MakePicture, load, save, save_gopro, save_photos
 from whet.data.bank import CropBank, MixedBank, PairBank, PhotoBank
 from whet.data.bank_files import make_bank
-from whet.distill.material import (
-    Material,
-    degraded_picture,
-    held_out_pictures,
-    needs_teacher,
-    training_bank,
-)
+from whet.degrade.pictures import HeldOut, degraded_picture
+from whet.distill.material import Material, held_out_pictures, needs_teacher, training_bank
 from whet.distill.recipes import RECIPES, Stage, override
-from whet.distill.validate import PSNR_CEILING_DB, HeldOut, restore_bytes, validate
+from whet.distill.validate import PSNR_CEILING_DB, restore_bytes, validate
 from whet.errors import DataError, InputError
 
 PHOTOGRAPHS = replace(RECIPES["quick"], mix={"bicubic-x2": 0.5, "shake-srgb": 0.4, "clean": 0.1})

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from commandline import MakePicture, save_photos
 from whet.errors import DataError, InputError
 from whet.evaluate.report.sheets import FOLDER
-from whet.evaluate.run import REPORT_FILES, compare, opened, taught
+from whet.evaluate.restorers import opened, taught
+from whet.evaluate.run import REPORT_FILES, compare
 from whet.models import TEACHERS
 from whet.runtime import open_session
 
@@ -64,11 +65,11 @@ def test_all_suites_can_be_asked_for_beside_pairs(
 def test_a_shipped_name_is_that_file_and_not_the_one_this_machine_prefers(
     monkeypatch: pytest.MonkeyPatch, picture: MakePicture
 ) -> None:
-    from whet.evaluate import run
+    from whet.evaluate import restorers
 
     asked: list[str] = []
     monkeypatch.setattr(
-        run, "open_session", lambda path: asked.append(Path(path).name) or open_session(path)
+        restorers, "open_session", lambda path: asked.append(Path(path).name) or open_session(path)
     )
     both = [opened(name)(picture(48, 56, 1)) for name in ("nano", "nano-int8")]
     assert asked == ["nano.onnx", "nano-int8.onnx"]

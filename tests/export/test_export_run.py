@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from commandline import MakePicture, save_photos
 from whet.artifact import read_card, verify
 from whet.data.sources import Pair
-from whet.distill.recipes import EVERYDAY
-from whet.distill.validate import HeldOut
+from whet.degrade.pictures import HeldOut
+from whet.degrade.registry import EVERYDAY
 from whet.errors import InputError, ModelError
 from whet.export import run
 from whet.export.run import export_checkpoint

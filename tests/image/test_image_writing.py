@@ -10,8 +10,9 @@ import pytest
 from pictures import names, noise, saved, smooth
 from PIL import Image
 
-from whet.errors import ImageError
-from whet.image import Picture, read, replacing, write
+from whet.errors import ImageError, InputError
+from whet.files import replacing
+from whet.image import Picture, read, write
 
 # --- Streams -----------------------------------------------------------------------------
 
@@ -58,7 +59,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 def test_an_interrupted_write_leaves_the_old_file_and_no_leftover(failure, tmp_path):
     target = tmp_path / "a.png"
     target.write_bytes(b"precious")
-    with pytest.raises((KeyboardInterrupt, MemoryError, ImageError)):  # noqa: PT012, SIM117
+    with pytest.raises((KeyboardInterrupt, MemoryError, InputError)):  # noqa: PT012, SIM117
         with replacing(target, overwrite=True) as temporary:
             temporary.write_bytes(b"half")
             raise failure

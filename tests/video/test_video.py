@@ -27,8 +27,9 @@ from clips import (
     restored,
 )
 from whet.errors import MediaError
+from whet.video.encoding import CODECS, CONTAINERS
 from whet.video.run import default_target, restore_video
-from whet.video.sink import CODECS, CONTAINERS, VideoSink
+from whet.video.sink import VideoSink
 from whet.video.source import VideoSource
 
 # --- Frames --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from whet import __version__
+from whet.version import __version__
 
 __all__ = ["load_average", "machine"]
 

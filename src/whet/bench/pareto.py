@@ -21,7 +21,7 @@ from typing import Any
 from whet.errors import InputError, WhetError
 from whet.evaluate.report.charts import ticks
 from whet.evaluate.results import Evaluation
-from whet.image import replacing
+from whet.files import replacing
 
 __all__ = ["Point", "front", "plot", "points"]
 
@@ -181,7 +181,7 @@ def main(words: Sequence[str] | None = None) -> int:
         bench, evaluation = _read(given.bench), Evaluation.from_json(_read(given.evaluation))
         found = points(bench, evaluation, suite=given.suite, size=given.size, names=names)
         title = f"Quality against time, {given.suite or 'all suites'}"
-        with replacing(given.output, overwrite=given.overwrite, error=InputError) as temporary:
+        with replacing(given.output, overwrite=given.overwrite) as temporary:
             temporary.write_text(plot(found, title), encoding="utf-8")
     except WhetError as error:
         print(f"whet: {error}", file=sys.stderr)

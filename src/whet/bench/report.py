@@ -9,7 +9,7 @@ from typing import Any
 
 from whet.bench.run import Report
 from whet.errors import InputError
-from whet.image import replacing
+from whet.files import replacing
 
 __all__ = ["check_folder", "markdown", "write_files"]
 
@@ -120,5 +120,5 @@ def write_files(report: Report, folder: Path, *, overwrite: bool) -> None:
     """Write ``bench.json`` and ``bench.md``, each when complete."""
     texts = (json.dumps(report.to_json(), indent=1), markdown(report))
     for name, text in zip(_FILES, texts, strict=True):
-        with replacing(folder / name, overwrite=overwrite, error=InputError) as temporary:
+        with replacing(folder / name, overwrite=overwrite) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -1,18 +1,38 @@
-"""The demo: the whole path of whet in about two minutes, from what comes with it."""
+"""``whet demo``: the whole path of whet in about two minutes, from what comes with it."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-from whet.cli.console import bar, note
+import typer
+
+from whet.cli.console import bar, note, out
+from whet.cli.options import Quiet
 from whet.cli.workshop import need_torch, training_text
 from whet.errors import InputError
 
-__all__ = ["run"]
+__all__ = ["demo", "run"]
 
 _PICTURES = 6
 _SUITES = ("bicubic-x2", "bicubic-x3")
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for the results")] = Path(
+        "whet-demo"
+    ),
+    steps: Annotated[int | None, typer.Option(min=10, help="training steps")] = None,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="show the report")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Distil a student in two minutes, prove that it helps, and sharpen pictures with it."""
+    page = run(output, steps=steps, quiet=quiet)
+    out(f"report: {page}")
+    if open_page and sys.stdout.isatty():
+        typer.launch(str(page))
 
 
 def run(output: Path, *, steps: int | None = None, quiet: bool = False) -> Path:
@@ -46,8 +66,8 @@ def _distil(
     import torch
 
     from whet.data.demo import demo_bank, held_out_photos
+    from whet.degrade.pictures import degraded_picture
     from whet.distill.loop import Progress, fit
-    from whet.distill.material import degraded_picture
     from whet.distill.recipes import RECIPES
     from whet.export.run import export_checkpoint
 
@@ -103,8 +123,8 @@ def _score(
     from whet.artifact import shipped
     from whet.evaluate.baselines import BASELINES
     from whet.evaluate.report.html import write_report
+    from whet.evaluate.restorers import opened
     from whet.evaluate.results import IDENTITY
-    from whet.evaluate.run import opened
     from whet.evaluate.score import evaluate
     from whet.evaluate.suites import open_suite
 
@@ -152,7 +172,7 @@ def _sharpen(output: Path, quiet: bool) -> None:
 
     from whet.artifact import shipped
     from whet.data.demo import held_out_photos
-    from whet.distill.material import degraded_picture
+    from whet.degrade.pictures import degraded_picture
     from whet.runtime import open_session
     from whet.stills.files import restore_files
 

@@ -1,21 +1,56 @@
-"""Models, their cards and the runtimes as text."""
+"""``whet models``: models, their cards and the runtimes as text."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from whet.artifact import Card, read_card
+import typer
+
+from whet.cli.console import out
+from whet.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from whet.artifact import Card
     from whet.runtime.installed import Standing
 
-__all__ = ["card_text", "list_text", "runtimes_text"]
+__all__ = ["card_text", "list_text", "models", "runtimes_text"]
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="a model: print its card")] = None,
+    runtimes: Annotated[
+        bool, typer.Option("--runtimes", help="what can compute here, and what auto takes")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that come with whet, or print the card of one."""
+    from whet.artifact import read_card, resolve, shipped
+
+    if runtimes:
+        from whet.runtime.installed import survey
+
+        standings = survey()
+        out(json.dumps([vars(s) for s in standings]) if as_json else runtimes_text(standings))
+        return
+    if name is not None:
+        path = resolve(name)
+        card = read_card(path)
+        out(card.to_json() if as_json else card_text(card, path))
+        return
+    files = shipped()
+    if as_json:
+        out(json.dumps({n: json.loads(read_card(p).to_json()) for n, p in files.items()}))
+        return
+    out(list_text(files))
 
 
 def list_text(files: Mapping[str, Path]) -> str:
     """Return one line per shipped model."""
+    from whet.artifact import read_card
+
     if not files:
         return "no models came with this copy of whet"
     lines = [f"{'model':<14}{'precision':<11}{'kMAC/px':>8}{'parameters':>12}{'bytes':>10}"]

@@ -210,7 +210,7 @@ def _given(folder: Path) -> Iterator[Stimulus]:
 def _made(
     models: list[str], baselines: list[str], suite: str, photos: Path | None, limit: int | None
 ) -> Iterator[Stimulus]:
-    from whet.evaluate.run import restorers
+    from whet.evaluate.restorers import restorers
     from whet.evaluate.suites import open_suite
     from whet.study.build import Stimulus
 

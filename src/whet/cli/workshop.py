@@ -124,8 +124,7 @@ def make(
     need_torch()
     from whet.data.bank_files import SHARD_CROPS, make_bank
     from whet.data.sources import list_pairs
-    from whet.degrade.registry import DEGRADATIONS, draw
-    from whet.distill.recipes import MOTION
+    from whet.degrade.registry import DEGRADATIONS, MOTION, draw
     from whet.models import teaching
 
     given = settings("--mix", mix or []).items()

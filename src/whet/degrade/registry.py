@@ -27,7 +27,18 @@ from whet.degrade.sensor import quantise
 from whet.degrade.video_call import call
 from whet.errors import InputError
 
-__all__ = ["DEGRADATIONS", "MIXED", "Degradation", "Mix", "degrade", "degrade_mix", "draw"]
+__all__ = [
+    "DEGRADATIONS",
+    "EVERYDAY",
+    "FOUNDING_MIX",
+    "MIXED",
+    "MOTION",
+    "Degradation",
+    "Mix",
+    "degrade",
+    "degrade_mix",
+    "draw",
+]
 
 Mix = Mapping[str, float]
 """Degradation name -> weight; weights need not sum to one."""
@@ -94,6 +105,25 @@ MIXED: Mix = {
     "clean": 0.05,
 }
 """A little of everything: the mix for a student that must serve any picture."""
+
+
+FOUNDING_MIX: Mix = {"shake-srgb": 0.5, "bicubic-x2": 0.25, "bicubic-x3": 0.25}
+"""What the founding data hold: GoPro's motion and pictures softened by bicubic resizing."""
+
+MOTION: Mix = {"shake-srgb": 0.55, "shake-linear": 0.25, "object": 0.20}
+"""Motion alone: what the deblurring teachers know."""
+
+EVERYDAY: Mix = {
+    "shake-srgb": 0.26,
+    "shake-linear": 0.16,
+    "object": 0.08,
+    "defocus": 0.10,
+    "bicubic-x2": 0.07,
+    "bicubic-x3": 0.07,
+    "call": 0.18,
+    "clean": 0.08,
+}
+"""What soft pictures and calls are made of; the clean share keeps sharp pictures sharp."""
 
 
 def draw(mix: Mix, seed: int) -> str:

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from whet.data.bank import Bank, Batch
+from whet.degrade.pictures import HeldOut
 from whet.distill import checkpoint
 from whet.distill.optimizers import OPTIMIZERS
 from whet.distill.recipes import Recipe
 from whet.distill.start import fresh_student
 from whet.distill.task import DistillationTask
-from whet.distill.validate import HeldOut, Scores, validate
+from whet.distill.validate import Scores, validate
 from whet.errors import InputError, ModelError
 from whet.models import MODELS, build
 

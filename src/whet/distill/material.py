@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from whet.data.bank import Bank, CropBank, MixedBank, PairBank, PhotoBank
 from whet.data.bank_files import is_taught, load_bank
 from whet.data.sources import Pair, list_pairs
-from whet.degrade.registry import DEGRADATIONS, degrade
+from whet.degrade.pictures import HeldOut, degraded_picture, pixels_of, tensor_of
+from whet.degrade.registry import DEGRADATIONS
 from whet.degrade.resize import imresize
 from whet.distill.losses import LOSSES
 from whet.distill.recipes import Recipe
-from whet.distill.validate import HeldOut
 from whet.errors import InputError
-from whet.image import read
 
 __all__ = ["Material", "held_out_pictures", "needs_teacher", "training_bank"]
 
@@ -136,16 +132,6 @@ def held_out_pictures(recipe: Recipe, material: Material) -> list[HeldOut]:
     return [degraded_picture(p.sharp, names[i % len(names)]) for i, p in enumerate(chosen)]
 
 
-def degraded_picture(path: Path, degradation: str) -> HeldOut:
-    """Return the photograph ``path`` spoilt by a seed that belongs to its name."""
-    sharp = _pixels(path)
-    seed = int.from_bytes(hashlib.sha256(path.stem.encode()).digest()[:6], "big")
-    image = _tensor(sharp)[None].float() / 255
-    spoilt = degrade(degradation, image, [seed])[0]
-    as_bytes = (spoilt.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return HeldOut(path.stem, degradation, as_bytes, sharp)
-
-
 def _degradations(recipe: Recipe) -> list[str]:
     names = [name for name, share in recipe.mix.items() if share > 0]
     if not names:
@@ -166,7 +152,7 @@ def _spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
 def _pair_bank(recipe: Recipe, pairs: Sequence[Pair], device: torch.device | str) -> CropBank:
     if recipe.pair_limit:
         pairs = pairs[: recipe.pair_limit]
-    both = [[_tensor(pixels) for pixels in _both(pair, recipe.resize_px)] for pair in pairs]
+    both = [[tensor_of(pixels) for pixels in _both(pair, recipe.resize_px)] for pair in pairs]
     kind = PairBank if recipe.resize_px else CropBank
     return kind([sharp for _, sharp in both], [degraded for degraded, _ in both], device=device)
 
@@ -175,21 +161,8 @@ def _both(pair: Pair, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return (degraded, sharp) of one size; small degraded pictures are enlarged, bicubic."""
     if pair.degraded is None:
         raise InputError(f"{pair.sharp} has no degraded partner; train on it with --photos")
-    degraded, sharp = _pixels(pair.degraded, side), _pixels(pair.sharp, side)
+    degraded, sharp = pixels_of(pair.degraded, side), pixels_of(pair.sharp, side)
     if degraded.shape != sharp.shape:
-        large = imresize(_tensor(degraded)[None].float(), (sharp.shape[0], sharp.shape[1]))[0]
+        large = imresize(tensor_of(degraded)[None].float(), (sharp.shape[0], sharp.shape[1]))[0]
         degraded = large.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     return degraded, sharp
-
-
-def _pixels(path: Path, side: int = 0) -> NDArray[np.uint8]:
-    pixels = read(path).pixels
-    eight = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-    if side:
-        # What the founding run did to every picture: bilinear, shape not kept.
-        eight = np.asarray(Image.fromarray(eight).resize((side, side), Image.Resampling.BILINEAR))
-    return np.ascontiguousarray(eight, dtype=np.uint8)
-
-
-def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()

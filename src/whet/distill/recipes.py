@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from whet.degrade.registry import DEGRADATIONS
+from whet.degrade.registry import DEGRADATIONS, EVERYDAY, FOUNDING_MIX
 from whet.distill.losses import FOUNDING_WEIGHTS, LOSSES
 from whet.distill.optimizers import OPTIMIZERS
 from whet.errors import InputError
@@ -92,24 +92,6 @@ class Recipe:
         """Return the stage that a step (counted from 0) belongs to."""
         return [s for s in self.stages if s.start * self.steps <= step][-1]
 
-
-FOUNDING_MIX = {"shake-srgb": 0.5, "bicubic-x2": 0.25, "bicubic-x3": 0.25}
-"""What the founding data hold: GoPro's motion and pictures softened by bicubic resizing."""
-
-MOTION = {"shake-srgb": 0.55, "shake-linear": 0.25, "object": 0.20}
-"""Motion alone: what the deblurring teachers know."""
-
-EVERYDAY = {
-    "shake-srgb": 0.26,
-    "shake-linear": 0.16,
-    "object": 0.08,
-    "defocus": 0.10,
-    "bicubic-x2": 0.07,
-    "bicubic-x3": 0.07,
-    "call": 0.18,
-    "clean": 0.08,
-}
-"""What soft pictures and calls are made of; the clean share keeps sharp pictures sharp."""
 
 _REALTIME_LOSSES = {"level": 1.0, "trusted": 0.2}
 

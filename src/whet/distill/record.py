@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from whet import __version__
 from whet.distill.loop import FitResult
 from whet.distill.material import Material
 from whet.distill.recipes import Recipe
-from whet.errors import InputError, WhetError
-from whet.image import replacing
+from whet.errors import WhetError
+from whet.files import replacing
+from whet.version import __version__
 
 __all__ = ["RECORD", "Record", "recorded"]
 
@@ -54,7 +54,7 @@ class Record:
             InputError: it cannot be written.
         """
         self.values |= {"status": status, **values}
-        with replacing(self.path, overwrite=True, error=InputError) as temporary:
+        with replacing(self.path, overwrite=True) as temporary:
             temporary.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
 
     def finish(self, result: FitResult) -> None:

@@ -12,22 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from whet.degrade.pictures import HeldOut
 from whet.metrics import psnr, ssim
 
-__all__ = ["PSNR_CEILING_DB", "HeldOut", "Scores", "restore_bytes", "validate"]
+__all__ = ["PSNR_CEILING_DB", "Scores", "restore_bytes", "validate"]
 
 PSNR_CEILING_DB = 100.0
 """What identical pictures count as: infinity would swallow the mean and the choice of the best."""
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """One picture that is never trained on: uint8 HWC RGB, and what it looked like before."""
-
-    name: str
-    suite: str
-    degraded: NDArray[np.uint8]
-    sharp: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whet import __version__
 from whet.errors import InputError
 from whet.evaluate.baselines import BASELINES
 from whet.evaluate.metrics import MEASURES
 from whet.evaluate.triplets import Triplet
-from whet.image import replacing
+from whet.files import replacing
 from whet.metrics import bootstrap_interval
+from whet.version import __version__
 
 __all__ = [
     "IDENTITY",
@@ -208,7 +208,7 @@ class Evaluation:
             InputError: ``target`` exists or cannot be written.
         """
         text = json.dumps(self.to_json(), indent=1, allow_nan=False)
-        with replacing(target, overwrite=overwrite, error=InputError) as temporary:
+        with replacing(target, overwrite=overwrite) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from whet.artifact import Card
 from whet.data.sources import list_pairs
-from whet.distill.material import degraded_picture
-from whet.distill.recipes import EVERYDAY
+from whet.degrade.pictures import degraded_picture
+from whet.degrade.registry import EVERYDAY
 from whet.errors import InputError, ModelError
 from whet.export.onnx import export
 from whet.export.quantize import quantize
-from whet.image import reason
+from whet.files import reason
 from whet.models import MODELS
 from whet.models.checkpoints import load_student
 

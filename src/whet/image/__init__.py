@@ -15,18 +15,15 @@ that of the source, but at least 85, and 95 where the source was no JPEG.
 
 from __future__ import annotations
 
-import errno
 import io
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from whet.errors import ImageError, InputError, WhetError
+from whet.errors import ImageError, WhetError
+from whet.files import reason, replacing
 from whet.image.codecs import FORMATS, sniff
 from whet.image.metadata import Metadata, Picture, Pixels, upright
 
@@ -38,8 +35,6 @@ __all__ = [
     "Pixels",
     "format_of",
     "read",
-    "reason",
-    "replacing",
     "sniff",
     "write",
 ]
@@ -64,51 +59,6 @@ def format_of(target: str | Path) -> str:
             return format
     known = ", ".join(entry.suffixes[0] for entry in FORMATS.values() if entry.encode)
     raise ImageError(f"{target}: whet writes no {suffix!r} pictures; use one of {known}")
-
-
-def reason(error: OSError) -> str:
-    """Say in words, with the remedy, why the system refused a file."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full; free some space or choose another folder with -o"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "permission denied; check the rights or choose another folder with -o"
-    if error.errno == errno.ENOENT:
-        return "no such file or folder; check the path"
-    return error.strerror or str(error)
-
-
-@contextmanager
-def replacing(
-    target: Path, *, overwrite: bool = False, error: type[InputError] = ImageError
-) -> Iterator[Path]:
-    """Yield a temporary path beside ``target`` that becomes ``target`` on success.
-
-    On any failure, an interrupt included, the temporary file is removed and
-    ``target`` stays as it was.
-
-    Args:
-        target: the final path; its folder must exist.
-        overwrite: whether an existing ``target`` may be replaced.
-        error: what to raise.
-
-    Raises:
-        InputError: ``target`` exists or cannot be written, as ``error``.
-    """
-    if target.is_dir():
-        raise error(f"{target} is a folder; name a file")
-    if target.exists() and not overwrite:
-        raise error(f"{target} exists already; add --overwrite to replace it")
-    if not target.parent.is_dir():
-        raise error(f"{target.parent}: no such folder; create it first")
-    temporary = target.parent / f".whet-{secrets.token_hex(6)}.part"
-    try:
-        yield temporary
-        temporary.replace(target)
-    except OSError as failure:
-        raise error(f"{target} cannot be written: {reason(failure)}") from failure
-    finally:
-        with suppress(OSError):  # the folder is out of reach, as the failure above says
-            temporary.unlink(missing_ok=True)
 
 
 def read(source: Path | str | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -222,7 +172,10 @@ def write(
         except OSError as error:
             raise ImageError(f"the picture cannot be written: {reason(error)}") from error
         return notes
-    with replacing(path, overwrite=overwrite) as temporary, temporary.open("w+b") as stream:
+    with (
+        replacing(path, overwrite=overwrite, error=ImageError) as temporary,
+        temporary.open("w+b") as stream,
+    ):
         _encode(fitted, stream, format, quality)
     return notes
 

@@ -24,8 +24,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from whet.errors import MediaError, MissingExtraError
-from whet.image import Pixels, replacing
-from whet.video.sink import CODECS, CONTAINERS, Container
+from whet.files import replacing
+from whet.image import Pixels
+from whet.video.encoding import CODECS, CONTAINERS, Container
 from whet.video.source import matrix_for, why
 
 __all__ = ["STREAMS", "Encoding", "LiveSink", "OpenSink", "sink_for"]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from whet import image
 from whet.errors import ImageError, WhetError
+from whet.files import reason
 from whet.image import MAX_PIXELS, Picture
 from whet.stills.jobs import Job, plan
 from whet.stills.picture import (
@@ -153,7 +154,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImageError(f"{folder} cannot be created: {image.reason(error)}") from error
+        raise ImageError(f"{folder} cannot be created: {reason(error)}") from error
 
 
 def _keep_times(job: Job) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from whet import image
 from whet.errors import ImageError
+from whet.files import replacing
 from whet.image import Picture, Pixels
 from whet.image.tiff import TiffBands, regrouped, write_bands
 from whet.runtime.tiling import restore_bands
@@ -142,7 +143,7 @@ def restore_large_tiff(
         )
         shape = (bands.height, bands.width, bands.channels)
         with (
-            image.replacing(target, overwrite=overwrite) as temporary,
+            replacing(target, overwrite=overwrite, error=ImageError) as temporary,
             temporary.open("w+b") as out,
         ):
             write_bands(out, restored, shape, bands.dtype, bands.metadata)

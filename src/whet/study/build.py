@@ -15,7 +15,8 @@ from PIL import Image
 from whet.data.layouts import DEGRADED_FOLDERS, SHARP_FOLDERS
 from whet.data.scenes import stable_hash
 from whet.errors import DataError, InputError
-from whet.image import SUFFIXES, read, reason
+from whet.files import reason
+from whet.image import SUFFIXES, read
 from whet.study.design import picture_name
 from whet.study.plan import (
     CONSENT,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.errors import InputError
-from whet.image import replacing
+from whet.files import replacing
 
 __all__ = [
     "CONSENT",
@@ -255,5 +255,5 @@ def read_plan(folder: Path) -> Plan:
 
 def write_plan(plan: Plan, folder: Path) -> None:
     """Write the plan into an existing folder; InputError if one is there already."""
-    with replacing(folder / PLAN_FILE, error=InputError) as temporary:
+    with replacing(folder / PLAN_FILE) as temporary:
         temporary.write_text(plan.to_json(), encoding="utf-8")

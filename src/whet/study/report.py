@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.errors import InputError
-from whet.image import reason, replacing
+from whet.files import reason, replacing
 from whet.study.design import Rating
 from whet.study.inference import Estimate
 from whet.study.plan import PROTOCOLS
@@ -77,7 +77,7 @@ def write_result(
         PLOT_FILE: lambda: plot(result),
     }
     for name in names:
-        with replacing(folder / name, overwrite=overwrite, error=InputError) as temporary:
+        with replacing(folder / name, overwrite=overwrite) as temporary:
             temporary.write_text(writers[name](), encoding="utf-8")
     return [folder / name for name in names]
 

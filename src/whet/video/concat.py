@@ -11,7 +11,8 @@ import av
 import av.error
 
 from whet.errors import MediaError
-from whet.video.segments import Encoding, Part
+from whet.video.encoding import Encoding
+from whet.video.segments import Part
 from whet.video.sink import VideoSink
 from whet.video.source import VideoSource
 
@@ -47,7 +48,7 @@ def join(
         MediaError: a part is damaged.
         av.error.FFmpegError: the disk is full or gone.
     """
-    sink = encoding.sink(path, source, _JoinedSink)
+    sink = _JoinedSink(path, source, encoding)
     try:
         times = [time for part in parts for time in part.times]
         decode_times = _decode_times([pts for pts, _ in times])

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 import av.error
 
 from whet.errors import MediaError
-from whet.image import replacing
+from whet.files import replacing
 from whet.video import segments
 from whet.video.concat import join
+from whet.video.encoding import CONTAINERS, Encoding
 from whet.video.frames import Treatment
 from whet.video.pipeline import Outcome, Sink, run
-from whet.video.segments import Encoding, PartsSink, fingerprint, parts_folder, remove_parts
+from whet.video.segments import PartsSink, fingerprint, parts_folder, remove_parts
 from whet.video.sharpness_gate import Gate
-from whet.video.sink import CONTAINERS, VideoSink
+from whet.video.sink import VideoSink
 from whet.video.source import VideoSource, why
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class _Job:
         partial = target.with_name(f"{target.stem}.partial{target.suffix}")
         try:
             with replacing(target, overwrite=self.overwrite, error=MediaError) as temporary:
-                sink = self.encoding.sink(temporary, self.reader, VideoSink)
+                sink = VideoSink(temporary, self.reader, self.encoding)
                 outcome = self._run(sink)
                 if outcome.interrupted:
                     temporary.replace(partial)

@@ -20,28 +20,26 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 from av.codec.context import Flags as CodecFlags
 from av.format import Flags as FormatFlags
 
-from whet import __version__
 from whet.errors import MediaError
-from whet.image import replacing
-from whet.video.sink import Container, VideoSink
+from whet.files import replacing
+from whet.version import __version__
+from whet.video.encoding import Container, Encoding
+from whet.video.sink import VideoSink
 from whet.video.source import Frame, Item, VideoSource
 
 if TYPE_CHECKING:
     from whet.artifact import Card
 
-S = TypeVar("S", bound=VideoSink)
-
 __all__ = [
     "PART_FRAMES",
-    "Encoding",
     "Part",
     "PartsSink",
     "fingerprint",
@@ -56,20 +54,6 @@ _NUT = Container("nut")
 _GLOBAL_HEADER: int = cast(Any, FormatFlags.global_header).value
 _RUN = "run.json"
 _OURS = r"\d{6}\.(nut|json|part)|\.whet-[0-9a-f]{12}\.part"
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How frames are encoded; see :class:`~whet.video.sink.VideoSink`."""
-
-    container: Container
-    codec: str
-    crf: int | None
-    preset: str | None
-
-    def sink(self, path: Path, source: VideoSource, kind: type[S]) -> S:
-        """Open a file for the whole video."""
-        return kind(path, source, self.container, self.codec, crf=self.crf, preset=self.preset)
 
 
 @dataclass(frozen=True)
@@ -252,8 +236,7 @@ class _PartSink(VideoSink):
         self.frames = self.passed = 0
         self.last_passed = False
         self._final = av.ContainerFormat(encoding.container.format, "w")
-        codec, crf, preset = encoding.codec, encoding.crf, encoding.preset
-        super().__init__(path, source, _NUT, codec, crf=crf, preset=preset, alone=True)
+        super().__init__(path, source, replace(encoding, container=_NUT), alone=True)
 
     def _add_video(self, *settings: Any) -> Any:
         video = super()._add_video(*settings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,60 +17,15 @@ from numpy.typing import NDArray
 
 from whet.errors import MediaError
 from whet.runtime.yuv420 import FORMATS, Planes
+from whet.video.encoding import CODECS, Codec, Encoding
 from whet.video.source import Frame, Item, VideoSource
 
-__all__ = ["CODECS", "CONTAINERS", "Codec", "Container", "VideoSink"]
+__all__ = ["VideoSink"]
 
 # Exact rounding changes nothing measurable in this direction and takes twice the time.
 _TO_YUV = Interpolation.BICUBIC
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _UNSPECIFIED = 2  # AVCOL_PRI_UNSPECIFIED, AVCOL_TRC_UNSPECIFIED, AVCOL_SPC_UNSPECIFIED
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A way to encode video.
-
-    Attributes:
-        encoder: FFmpeg's name.
-        crf: default constant rate factor; None where the encoder has none.
-        preset: default preset; None where the encoder has none.
-        options: further options, always set.
-    """
-
-    encoder: str
-    crf: int | None
-    preset: str | None
-    options: Mapping[str, str]
-
-
-CODECS: Mapping[str, Codec] = {
-    "h264": Codec("libx264", 18, "veryfast", {}),
-    "hevc": Codec("libx265", 20, "fast", {"x265-params": "log-level=none"}),
-    "av1": Codec("libsvtav1", 28, "8", {}),
-    "vp9": Codec("libvpx-vp9", 28, None, {"b:v": "0", "cpu-used": "4", "row-mt": "1"}),
-    "ffv1": Codec("ffv1", None, None, {"level": "3"}),
-}
-"""Codec name -> encoder. Any other name is taken as an encoder of FFmpeg's own."""
-
-
-@dataclass(frozen=True)
-class Container:
-    """A file format for video: FFmpeg's name and the codec that suits it."""
-
-    format: str
-    codec: str = "h264"
-
-
-CONTAINERS: Mapping[str, Container] = {
-    ".mp4": Container("mp4"),
-    ".m4v": Container("mp4"),
-    ".mov": Container("mov"),
-    ".mkv": Container("matroska"),
-    ".webm": Container("webm", "vp9"),
-    ".ts": Container("mpegts"),
-}
-"""File name ending -> container."""
 
 
 class VideoSink:
@@ -80,10 +34,7 @@ class VideoSink:
     Args:
         path: where to write; its suffix does not matter.
         source: what the file is made from.
-        container: its format.
-        codec: a key of :data:`CODECS` or an encoder's name.
-        crf: constant rate factor; None takes the codec's default.
-        preset: the encoder's preset; None takes the codec's default.
+        encoding: how.
         alone: leave out everything but the video.
 
     Attributes:
@@ -96,24 +47,16 @@ class VideoSink:
     """
 
     def __init__(
-        self,
-        path: Path,
-        source: VideoSource,
-        container: Container,
-        codec: str,
-        *,
-        crf: int | None = None,
-        preset: str | None = None,
-        alone: bool = False,
+        self, path: Path, source: VideoSource, encoding: Encoding, *, alone: bool = False
     ) -> None:
         self.notes: list[str] = []
         self._source = source
-        self._format = container.format
-        encoder = CODECS.get(codec, Codec(codec, None, None, {}))
-        self.output = av.open(str(path), "w", format=container.format)
+        self._format = encoding.container.format
+        encoder = CODECS.get(encoding.codec, Codec(encoding.codec, None, None, {}))
+        self.output = av.open(str(path), "w", format=self._format)
         self._opened = False
         try:
-            self._video = self._add_video(encoder, crf, preset)
+            self._video = self._add_video(encoder, encoding.crf, encoding.preset)
             others = [] if alone else source.copied
             self._copies = {s.index: copy for s in others if (copy := self._add_copy(s))}
             if not alone:
@@ -126,7 +69,8 @@ class VideoSink:
             if getattr(error, "errno", None) in _DISK:
                 raise
             raise MediaError(
-                f"{codec} cannot be encoded like this ({error}); check codec, CRF and preset"
+                f"{encoding.codec} cannot be encoded like this ({error}); "
+                "check codec, CRF and preset"
             ) from error
         finally:
             if not self._opened:

@@ -27,8 +27,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from whet.errors import MediaError
+from whet.files import reason
 from whet.graph.yuv420_io import Colours
-from whet.image import Pixels, reason
+from whet.image import Pixels
 from whet.runtime.yuv420 import FORMATS, Planes
 
 __all__ = ["MAX_FRAME_PX", "TO_RGB", "Frame", "Item", "VideoSource", "colours", "matrix_for", "why"]

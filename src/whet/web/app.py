@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from whet import __version__
 from whet.artifact import Card, read_card, shipped
 from whet.errors import WhetError
+from whet.version import __version__
 from whet.web import problems
 from whet.web.guard import Front
 from whet.web.live.routes import add_live

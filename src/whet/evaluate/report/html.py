@@ -38,7 +38,7 @@ from whet.evaluate.results import (
     Row,
     SuiteResult,
 )
-from whet.image import replacing
+from whet.files import replacing
 
 __all__ = ["MAX_BYTES", "to_html", "to_markdown", "write_report"]
 
@@ -80,7 +80,7 @@ def write_report(
         text = to_html(evaluation, log=log, title=title, intro=intro)
     else:
         raise InputError(f"{target}: a report is .json, .md or .html; choose one of these suffixes")
-    with replacing(target, overwrite=overwrite, error=InputError) as temporary:
+    with replacing(target, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from whet.errors import InputError
 from whet.evaluate.results import SuiteResult
 from whet.evaluate.triplets import Triplet
-from whet.image import replacing
+from whet.files import replacing
 
 __all__ = ["FOLDER", "sheet", "sheet_name", "write_sheets"]
 
@@ -53,7 +52,7 @@ def write_sheets(suites: Iterable[SuiteResult], folder: Path, *, overwrite: bool
             continue
         folder.mkdir(exist_ok=True)
         target = folder / sheet_name(suite.name)
-        with replacing(target, overwrite=overwrite, error=InputError) as temporary:
+        with replacing(target, overwrite=overwrite) as temporary:
             sheet(suite.triplets).save(temporary, format="WEBP", quality=QUALITY, method=4)
 
 

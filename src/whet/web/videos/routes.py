@@ -11,12 +11,12 @@ from starlette.requests import ClientDisconnect
 
 from whet.web.guard import log
 from whet.web.pictures.jobs import known_model
-from whet.web.pictures.schemas import VideoOptions, VideoStatus
 from whet.web.problems import RefusedError, documented
 from whet.web.settings import Settings
 from whet.web.uploads import in_time
 from whet.web.videos.containers import MKV, MOV, MP4, TS, WEBM
 from whet.web.videos.queue import Video, VideoQueue
+from whet.web.videos.schemas import VideoOptions, VideoStatus
 
 __all__ = ["video_routes"]
 

@@ -1,0 +1,81 @@
+"""``whet image``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from whet.cli.console import bar, note, out
+from whet.cli.options import AsJson, Model, Overwrite, Quiet, Runtime, Strength, Threads
+
+__all__ = ["image"]
+
+
+def image(
+    inputs: Annotated[list[str], typer.Argument(help="pictures, folders, globs, or - for a pipe")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="file or folder, or - for a pipe")
+    ] = None,
+    model: Model = "small",
+    strength: Strength = 1.0,
+    compare: Annotated[bool, typer.Option("--compare", help="write a side-by-side too")] = False,
+    quality: Annotated[int | None, typer.Option(help="JPEG, WebP and AVIF quality, 1-100")] = None,
+    suffix: Annotated[str | None, typer.Option("--format", help="such as .png")] = None,
+    runtime: Runtime = "auto",
+    threads: Threads = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="refuse larger pictures; default: 2^28")
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sharpen pictures: files, folders and globs, with everything they carry kept."""
+    from whet.image import MAX_PIXELS
+    from whet.runtime import open_session
+    from whet.stills.files import restore_files
+
+    target = "-" if output is None and inputs == ["-"] else output
+    session = open_session(model, runtime=runtime, threads=threads)
+    with bar("sharpening", quiet=quiet or target == "-") as advance:
+        report = restore_files(
+            session,
+            inputs,
+            target,
+            strength=strength,
+            compare=compare,
+            overwrite=overwrite,
+            quality=quality,
+            suffix=suffix,
+            max_pixels=max_pixels or MAX_PIXELS,
+            progress=lambda r, total: advance(len(r.done) + len(r.skipped) + len(r.failed), total),
+        )
+    for restored in report.done:
+        for sentence in restored.notes:
+            note(f"{restored.job.source}: {sentence}")
+    for job in report.skipped:
+        note(f"{job.target} exists and was left alone; --overwrite replaces it")
+    for job, sentence in report.failed:
+        note(f"{job.source}: {sentence}" if str(job.source) not in sentence else sentence)
+    if as_json:
+        # A pipe carries the picture alone.
+        (note if target == "-" else out)(
+            json.dumps(
+                {
+                    "done": [
+                        {"source": str(r.job.source), "target": str(r.job.target)}
+                        for r in report.done
+                    ],
+                    "skipped": [str(job.target) for job in report.skipped],
+                    "failed": [{"source": str(j.source), "error": s} for j, s in report.failed],
+                }
+            )
+        )
+    elif target != "-" and not quiet:
+        for restored in report.done:
+            out(str(restored.job.target))
+            if restored.compared:
+                out(str(restored.compared))
+    raise typer.Exit(report.exit_code)
