@@ -31,7 +31,7 @@ LAYERS = (
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
-    ("fetch", "metrics", "files", "card"),
+    ("fetch", "metrics", "files", "card", "conditions"),
     ("errors", "version"),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
@@ -40,6 +40,7 @@ TORCH_FREE = {
     "",
     "artifact",
     "card",
+    "conditions",
     "errors",
     "files",
     "graph",
@@ -56,6 +57,7 @@ TORCH_RUNTIME = "whet.runtime.torch_engine"
 """The one module at the counter that is PyTorch; it is loaded by name, never imported."""
 STARTS_WITHOUT_TORCH = (
     "whet",
+    "whet.conditions",
     "whet.image",
     "whet.artifact",
     "whet.metrics",
