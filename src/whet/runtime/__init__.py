@@ -51,6 +51,9 @@ class Session(Protocol):
             image: uint8 or uint16 (H, W, 3) RGB, any H, W >= 1; not modified.
             strength: 0 returns the picture exactly, 1 what the network makes of it.
 
+        Returns:
+            An array of its own, C-contiguous, of the shape and dtype of ``image``.
+
         Raises:
             InputError: not such a picture, or a strength that is negative or not finite.
         """

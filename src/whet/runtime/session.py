@@ -63,7 +63,8 @@ class ArtifactSession:
                 return self._engine.restore_bytes(tile, strength)
             return self._restore_deep(tile, strength)
 
-        return restore_tiled(run, image, multiple=self._card.multiple, halo=self._card.halo)
+        restored = restore_tiled(run, image, multiple=self._card.multiple, halo=self._card.halo)
+        return np.ascontiguousarray(restored)  # whatever layout an engine or a crop leaves
 
     def planar(self, colours: Colours) -> PlanarSession | None:
         """Return what restores 4:2:0 frames of 8 bits without a detour over RGB.
@@ -107,6 +108,9 @@ class PlanarSession:
         Args:
             blocks: from :meth:`blocks`; not modified.
             strength: above 0; 1 is what the network makes of it.
+
+        Returns:
+            C-contiguous, of the shape of ``blocks``.
         """
         block = self._engine.block
 
@@ -114,13 +118,14 @@ class PlanarSession:
             restored: NDArray[Any] = self._engine.run(tile[None], strength)[0]
             return restored
 
-        return restore_tiled(
+        restored = restore_tiled(
             run,
             blocks,
             multiple=max(1, self._card.multiple // block),
             halo=-(-self._card.halo // block),
             tile=TILE_PX // block,
         )
+        return np.ascontiguousarray(restored)
 
     def planes(self, blocks: NDArray[np.uint8], height: int, width: int) -> Planes:
         """Invert :meth:`blocks`."""

@@ -44,7 +44,7 @@ def steadied(before: Values, degraded: Values, before_restored: Values, restored
         and the sum by at most :data:`BOUND` levels from ``restored``; else ``restored``.
     """
     level = np.iinfo(restored.dtype).max // 255
-    result = np.empty_like(restored)
+    result = np.empty(restored.shape, restored.dtype)  # in C order, as it is filled chunk by chunk
     arrays = (before, degraded, before_restored, restored, result)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in arrays]
     scratch = np.empty((3, min(_CHUNK, result.size)), restored.dtype)
