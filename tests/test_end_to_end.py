@@ -194,7 +194,7 @@ def test_data_are_checked_and_models_scored_without_torch(counter: tuple[Path, O
 
 def test_what_needs_torch_says_how_to_install_it(counter: tuple[Path, Outcome]) -> None:
     _, outcome = counter
-    assert "whet: torch is not installed; run: pip install 'whet[train]'" in outcome.err
+    assert "whet: torch is not installed; run: pip install 'whet-sharpen[train]'" in outcome.err
     assert "Traceback" not in outcome.err
 
 

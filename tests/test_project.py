@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import whet
+from whet.errors import install_command
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "whet"
@@ -84,12 +85,61 @@ def test_changelog_and_citation_carry_the_version() -> None:
 
 def test_every_extra_that_is_named_exists() -> None:
     sources = [p.read_text(encoding="utf-8") for p in [*DOCUMENTS, *PACKAGE.rglob("*.py")]]
-    installs = re.findall(r"(?:\bwhet|'\.|\s\.)\[([a-z, ]+)\]", "\n".join(sources))
+    installs = re.findall(r"(?:\bwhet-sharpen|'\.|\s\.)\[([a-z, ]+)\]", "\n".join(sources))
     # Errors name their extra in code; the command they print is put together later.
     raised = re.findall(r"MissingExtraError\([^()]*\"([a-z]+)\"\)", "\n".join(sources))
     named = {extra.strip() for group in installs for extra in group.split(",")} | set(raised)
     assert {"dev", "train"} <= named
     assert named <= project()["project"]["optional-dependencies"].keys()
+
+
+# The index has a project of another owner under the plain name: a command that names it
+# would install that. Quotes and options may stand in between.
+PLAIN_NAME = re.compile(
+    r"""(?:pip3?|pipx|uv)\b[^\n;&|`#]*?\b(?:install|add|run|download)\b[^\n;&|`#]*?"""
+    r"""[ \t"']whet(?![\w./-])"""
+)
+
+
+def plain_installs(paths: Iterable[Path]) -> list[str]:
+    found = []
+    for path in paths:
+        try:
+            lines = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError):
+            continue
+        found += [f"{path.name}: {hit[0]}" for hit in PLAIN_NAME.finditer(lines)]
+    return found
+
+
+def test_nothing_installs_another_owners_project() -> None:
+    assert project()["project"]["name"] == "whet-sharpen"
+    assert plain_installs(path for path in tracked() if path != Path(__file__)) == []
+    for extra in project()["project"]["optional-dependencies"]:
+        assert PLAIN_NAME.search(install_command(extra)) is None
+        assert re.fullmatch(rf"pip install 'whet-sharpen\[{extra}\]'", install_command(extra))
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("pip install whet", True),
+        ("pip install 'whet[web]'", True),
+        ('python -m pip install -U "whet>=0.1"', True),
+        ("uv pip install whet[web]", True),
+        ("pip install -q numpy whet==0.1", True),
+        ("pip install whet-sharpen", False),
+        ("pip install 'whet-sharpen[web]'", False),
+        ("pip install ./whet-0.1.whl", False),
+        ("pip install . && whet demo", False),
+        ("pip install -e '.[train]' && .venv/bin/whet demo", False),
+    ],
+)
+def test_the_plain_name_is_found_in_any_install_command(
+    line: str, wrong: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "a.md").write_text(f"first\n{line}\nlast whet\n")
+    assert bool(plain_installs([tmp_path / "a.md"])) is wrong
 
 
 def test_every_path_that_is_named_exists() -> None:

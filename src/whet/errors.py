@@ -26,6 +26,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "WhetError",
+    "install_command",
 ]
 
 
@@ -57,10 +58,15 @@ class ExportError(WhetError):
     """An exported model does not agree with the network it came from."""
 
 
+def install_command(extra: str) -> str:
+    """Return what installs an extra; the distribution's name is not the package's."""
+    return f"pip install 'whet-sharpen[{extra}]'"
+
+
 class MissingExtraError(WhetError):
     """An optional part of whet is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'whet[{extra}]'")
+        super().__init__(f"{package} is not installed; run: {install_command(extra)}")
         self.package = package
         self.extra = extra

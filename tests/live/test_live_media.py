@@ -272,7 +272,7 @@ def test_a_stream_out_arrives(tmp_path: Path) -> None:
 
 def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sinks, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'whet\[live\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'whet-sharpen\[live\]'"):
         sink_for("window", Encoding())
     with pytest.raises(MissingExtraError, match="pyvirtualcam is not installed"):
         sink_for("virtual-camera", Encoding())

@@ -234,7 +234,7 @@ def test_survey_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("whet.runtime.installed.available", lambda: ("onnxruntime",))
     by_name = {s.name: s for s in survey()}
     assert "pip install openvino" in by_name["openvino"].reason
-    assert "pip install 'whet[train]'" in by_name["torch"].reason
+    assert "pip install 'whet-sharpen[train]'" in by_name["torch"].reason
 
 
 def test_models_runtimes_shows_a_gpu(machine: Callable[..., None]) -> None:

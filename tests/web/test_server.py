@@ -431,7 +431,7 @@ def test_serve_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
     outcome = whet("serve")
     assert outcome.code == 2
-    assert outcome.err == "whet: uvicorn is not installed; run: pip install 'whet[web]'\n"
+    assert outcome.err == "whet: uvicorn is not installed; run: pip install 'whet-sharpen[web]'\n"
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from whet.artifact import Precision
-from whet.errors import InputError
+from whet.errors import InputError, install_command
 from whet.runtime import RUNTIMES, automatic, available, computes_on, preferred_precision
 
 __all__ = ["Standing", "survey"]
@@ -52,8 +52,9 @@ def survey() -> Sequence[Standing]:
             except InputError as error:  # a provider was asked for that is not there
                 why = str(error)
         else:
-            extra = f"'whet[{runtime.extra}]'" if runtime.extra else runtime.package
-            why = f"{why}; not installed: pip install {extra}"
+            extra = runtime.extra
+            remedy = install_command(extra) if extra else f"pip install {runtime.package}"
+            why = f"{why}; not installed: {remedy}"
         standings.append(
             Standing(
                 name=name,

@@ -136,7 +136,7 @@ def test_missing_spandrel_prints_the_install_line(
 ) -> None:
     monkeypatch.delitem(sys.modules, "spandrel", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    with pytest.raises(MissingExtraError, match=r"pip install 'whet\[spandrel\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'whet-sharpen\[spandrel\]'"):
         load_teacher(weights)
 
 
