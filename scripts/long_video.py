@@ -114,7 +114,7 @@ def main() -> None:
         print(f"{seconds / 60:.1f} minutes, {source.stat().st_size / 1e6:.0f} MB\n")
         print("| run | seconds | MiB early | MiB late | MiB peak |\n|---|---:|---:|---:|---:|")
         print(run(words, given.kill_after_s).row("killed"), flush=True)
-        parts = len(list(Path(f"{target}.whet-parts").glob("*.json"))) - 1
+        parts = len(list(Path(f"{target}.whet-segments").glob("*.json"))) - 1
         second = run(words)
         print(second.row("resumed"), flush=True)
         print(f"\nFinished parts at the kill: {parts}; exit code after: {second.code}.")

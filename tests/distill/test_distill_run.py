@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from commandline import MakePicture, save_gopro, save_photos
-from whet.distill.material import Material
+from whet.distill.inputs import TrainingInputs
 from whet.distill.recipes import RECIPES, Stage
 from whet.distill.record import RECORD
 from whet.distill.run import RunSummary, run_recipe
@@ -69,7 +69,7 @@ def test_a_run_leaves_its_student_and_says_how_it_went(
     steps: list[int] = []
     result = run_recipe(
         TINY,
-        Material(photos(tmp_path / "photos", picture), pictures=1),
+        TrainingInputs(photos(tmp_path / "photos", picture), pictures=1),
         tmp_path / "run",
         on_step=lambda progress: steps.append(progress.step),
     )
@@ -90,9 +90,9 @@ def test_a_run_leaves_its_student_and_says_how_it_went(
 
 
 def test_a_run_that_fails_says_so_in_its_record(tmp_path: Path, picture: MakePicture) -> None:
-    material = Material(photos(tmp_path / "photos", picture), pictures=0)
+    inputs = TrainingInputs(photos(tmp_path / "photos", picture), pictures=0)
     with pytest.raises(ModelError, match="no longer finite"):
-        run_recipe(replace(TINY, losses={"pixel": math.inf}), material, tmp_path / "run")
+        run_recipe(replace(TINY, losses={"pixel": math.inf}), inputs, tmp_path / "run")
     record = json.loads((tmp_path / "run" / RECORD).read_text())
     assert record["status"] == "failed"
     assert "no longer finite" in record["reason"]
@@ -101,20 +101,20 @@ def test_a_run_that_fails_says_so_in_its_record(tmp_path: Path, picture: MakePic
 def test_the_teacher_runs_beside_the_student_only_where_a_loss_needs_it(
     tmp_path: Path, picture: MakePicture, calls: list[int]
 ) -> None:
-    material = Material(photos(tmp_path / "photos", picture), pictures=0)
+    inputs = TrainingInputs(photos(tmp_path / "photos", picture), pictures=0)
     recipe = replace(TINY, teacher="counting")
-    run_recipe(recipe, material, tmp_path / "without")
+    run_recipe(recipe, inputs, tmp_path / "without")
     assert calls == []
     taught = replace(recipe, losses={"pixel": 1.0, "distillation": 0.2})
-    run_recipe(taught, material, tmp_path / "with")
+    run_recipe(taught, inputs, tmp_path / "with")
     assert calls == [2, 2]
 
 
 def test_threads_are_those_asked_for(tmp_path: Path, picture: MakePicture) -> None:
     before = torch.get_num_threads()
     try:
-        material = Material(photos(tmp_path / "photos", picture), pictures=0)
-        run_recipe(replace(TINY, steps=1), material, tmp_path / "run", threads=1)
+        inputs = TrainingInputs(photos(tmp_path / "photos", picture), pictures=0)
+        run_recipe(replace(TINY, steps=1), inputs, tmp_path / "run", threads=1)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -123,13 +123,13 @@ def test_threads_are_those_asked_for(tmp_path: Path, picture: MakePicture) -> No
 def test_a_run_that_exists_is_refused_before_pictures_are_read(tmp_path: Path) -> None:
     (tmp_path / "latest.json").write_text('{"file": "checkpoint-00000001.pt", "sha256": ""}')
     with pytest.raises(InputError, match="add --resume, or name another with -o"):
-        run_recipe(TINY, Material(tmp_path / "absent"), tmp_path)
+        run_recipe(TINY, TrainingInputs(tmp_path / "absent"), tmp_path)
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     with pytest.raises(InputError, match="is a file; name a folder"):
-        run_recipe(TINY, Material(tmp_path / "absent"), tmp_path / "run")
+        run_recipe(TINY, TrainingInputs(tmp_path / "absent"), tmp_path / "run")
     assert (tmp_path / "run").read_text() == "mine"
 
 
@@ -139,7 +139,7 @@ def test_missing_vgg_weights_are_named_before_the_run(
     monkeypatch.setenv("WHET_CACHE", str(tmp_path / "cache"))
     recipe = replace(TINY, losses={"pixel": 1.0, "perceptual-sharp": 0.1})
     with pytest.raises(ModelError, match="whet data fetch vgg16"):
-        run_recipe(recipe, Material(photos(tmp_path / "photos", picture)), tmp_path / "run")
+        run_recipe(recipe, TrainingInputs(photos(tmp_path / "photos", picture)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_set_leaves_no_run_behind(tmp_path: Path, picture: MakePicture
     root = save_gopro(tmp_path / "GoPro_Large", picture, side=16)
     (root / "train" / "GOPR0001" / "blur" / "000001.png").unlink()
     with pytest.raises(InputError, match=r"000001\.png: no picture 000001"):
-        run_recipe(TINY, Material(pairs=("gopro", root)), tmp_path / "run")
+        run_recipe(TINY, TrainingInputs(pairs=("gopro", root)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""The live loop: the newest frame, the model that keeps up, sources that come back.
+"""The live loop: the latest frame, the model that keeps up, sources that come back.
 
 Time is a number that the fakes move, and frames come when the test lets them.
 """
@@ -15,7 +15,7 @@ import pytest
 
 from whet.artifact import shipped
 from whet.errors import MediaError
-from whet.live.latest_frame import Newest
+from whet.live.latest_frame import LatestFrame
 from whet.live.model_ladder import PASS_THROUGH
 from whet.live.run import (
     LiveOptions,
@@ -141,28 +141,28 @@ def stepped(count: int, *sessions: tuple[str, float], keys: Mapping[int, str] | 
     return Run(rungs, in_step(screen, clock, count), screen, clock)
 
 
-# The newest frame
+# The latest frame
 
 
 def test_a_newer_frame_replaces_the_one_that_waits() -> None:
-    newest = Newest()
+    latest = LatestFrame()
     for index in range(5):
-        newest.put(grab(index))
-    assert newest.dropped == 4
-    taken = newest.take(0)
+        latest.put(grab(index))
+    assert latest.dropped == 4
+    taken = latest.take(0)
     assert taken is not None
     assert taken.time_s == 0.4
-    assert newest.take(0) is None
+    assert latest.take(0) is None
 
 
 def test_the_last_frame_is_still_given_after_the_source_closed() -> None:
-    newest = Newest()
-    newest.put(grab(1))
-    newest.close()
-    assert not newest.ended
-    assert newest.take(0) is not None
-    assert newest.ended
-    assert newest.take(PATIENCE_S) is None  # at once, or this test takes very long
+    latest = LatestFrame()
+    latest.put(grab(1))
+    latest.close()
+    assert not latest.ended
+    assert latest.take(0) is not None
+    assert latest.ended
+    assert latest.take(PATIENCE_S) is None  # at once, or this test takes very long
 
 
 def test_frames_that_come_while_one_is_restored_are_dropped_and_counted() -> None:
@@ -182,7 +182,7 @@ def test_frames_that_come_while_one_is_restored_are_dropped_and_counted() -> Non
         flooded.set()
 
     report = Run([Rung("slow", Slow(clock))], flood(), screen, clock).go()
-    assert screen.levels == [100, 109]  # the first, and the newest of nine
+    assert screen.levels == [100, 109]  # the first, and the latest of nine
     assert (report.frames, report.dropped) == (2, 8)
 
 
@@ -193,11 +193,11 @@ def test_pixels_of_dropped_frames_are_never_converted() -> None:
         converted.append(index)
         return frame(index)
 
-    newest = Newest()
+    latest = LatestFrame()
     for index in range(4):
-        newest.put(Grab(0.0, 0.0, lambda index=index: costly(index)))
+        latest.put(Grab(0.0, 0.0, lambda index=index: costly(index)))
     assert converted == []
-    taken = newest.take(0)
+    taken = latest.take(0)
     assert taken is not None
     taken.pixels()
     assert converted == [3]

@@ -20,12 +20,12 @@ from whet.errors import MediaError
 from whet.video import segments as module
 from whet.video.concat import _decode_times
 
-PART = 6
+SEGMENT = 6
 
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PART_FRAMES", PART)
+    monkeypatch.setattr(module, "SEGMENT_FRAMES", SEGMENT)
 
 
 class Stopping(Dim):
@@ -93,10 +93,10 @@ def test_a_video_in_parts_is_as_one_without(kind: str, tmp_path: Path) -> None:
     suffix, options = KINDS[kind]
     source = clip(tmp_path / f"a{suffix}", **options)
     plain = restored(source, tmp_path / f"plain{suffix}", Dim())
-    report = restored(source, tmp_path / f"parts{suffix}", Dim(), resume=True)
+    report = restored(source, tmp_path / f"segments{suffix}", Dim(), resume=True)
     assert (report.frames, report.notes) == (plain.frames, plain.notes)
     assert shape(report.target) == shape(plain.target)
-    assert kept(tmp_path) == [f"a{suffix}", f"parts{suffix}", f"plain{suffix}"]
+    assert kept(tmp_path) == [f"a{suffix}", f"plain{suffix}", f"segments{suffix}"]
 
 
 @pytest.mark.parametrize("codec", ["hevc", "vp9", "av1", "ffv1"])
@@ -127,7 +127,7 @@ def test_decoding_times_rise_and_precede_display(shown: list[int], expected: lis
 
 
 @pytest.mark.parametrize(
-    ("stopped", "left"), [(0, 0), (PART - 1, 0), (2 * PART + 1, 2), (15, 2), (16, 3)]
+    ("stopped", "left"), [(0, 0), (SEGMENT - 1, 0), (2 * SEGMENT + 1, 2), (15, 2), (16, 3)]
 )
 def test_finished_parts_are_not_restored_again(stopped: int, left: int, tmp_path: Path) -> None:
     source = clip(tmp_path / "a.mp4")
@@ -141,7 +141,7 @@ def test_finished_parts_are_not_restored_again(stopped: int, left: int, tmp_path
             patch.setattr("whet.video.run.join", _no_space)
             with pytest.raises(MediaError, match="disk is full"):
                 restored(source, tmp_path / "b.mp4", failing, resume=True)
-    folder = tmp_path / "b.mp4.whet-parts"
+    folder = tmp_path / "b.mp4.whet-segments"
     assert folder.exists() == bool(left)
     assert not (tmp_path / "b.mp4").exists()
     stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.nut")}
@@ -154,7 +154,7 @@ def test_finished_parts_are_not_restored_again(stopped: int, left: int, tmp_path
         resume=True,
         progress=lambda done, total: seen.append(done),
     )
-    done = min(16, left * PART)
+    done = min(16, left * SEGMENT)
     assert (report.frames, report.kept, session.frames) == (16, done, 16 - done)
     assert seen == list(range(done + 1, 17))
     assert shape(report.target) == shape(whole.target)
@@ -171,11 +171,11 @@ def test_ctrl_c_keeps_every_frame_and_the_same_call_goes_on(tmp_path: Path) -> N
     stopped = restored(source, tmp_path / "b.mkv", Stopping(9, KeyboardInterrupt()), resume=True)
     assert (stopped.interrupted, stopped.resumable, stopped.frames) == (True, True, 9)
     assert "keeps 9 frames; --resume goes on" in stopped.how_it_ended
-    assert frame_times(stopped.target / "000001.nut") == frame_times(source)[PART:9]
+    assert frame_times(stopped.target / "000001.nut") == frame_times(source)[SEGMENT:9]
     session = Dim()
     report = restored(source, tmp_path / "b.mkv", session, resume=True)
     assert (report.frames, report.kept) == (16, 9)
-    assert session.frames == 7 + 9 % PART, "steadying looks back to where it began"
+    assert session.frames == 7 + 9 % SEGMENT, "steadying looks back to where it began"
     plain = restored(source, tmp_path / "plain.mkv", Dim())
     assert shape(report.target) == shape(plain.target)
 
@@ -185,7 +185,7 @@ def test_a_killed_process_loses_only_its_open_part(tmp_path: Path) -> None:
     program = (
         "import os, sys; sys.path[:0] = sys.argv[1:2]\n"
         "from clips import Dim, restored\n"
-        "from whet.video import segments; segments.PART_FRAMES = 6\n"
+        "from whet.video import segments; segments.SEGMENT_FRAMES = 6\n"
         "class Killed(Dim):\n"
         "    def restore(self, image, strength=1.0):\n"
         "        return os._exit(9) if self.frames == 25 else super().restore(image, strength)\n"
@@ -204,8 +204,8 @@ def test_a_killed_process_loses_only_its_open_part(tmp_path: Path) -> None:
     assert not target.exists()
     session = Dim()
     report = restored(source, target, session, resume=True)
-    # The encoder may not have got to the end of the fourth part when the process died.
-    assert report.kept in (3 * PART, 4 * PART)
+    # The encoder may not have got to the end of the fourth segment when the process died.
+    assert report.kept in (3 * SEGMENT, 4 * SEGMENT)
     assert session.frames == 40 - report.kept
     assert frame_times(target) == frame_times(source)
 
@@ -218,7 +218,7 @@ def test_an_open_gate_stays_open_behind_an_interruption(
     monkeypatch.setattr(sharpness_gate, "sharpness", lambda _: 1.0)
     source, target = clip(tmp_path / "a.mp4", count=40), tmp_path / "b.mp4"
     whole = restored(source, tmp_path / "whole.mp4", Dim(), resume=True)
-    monkeypatch.setattr(module, "PART_FRAMES", 25)
+    monkeypatch.setattr(module, "SEGMENT_FRAMES", 25)
     passing = sharpness_gate.PATIENCE + sharpness_gate.FADE - 2
     assert whole.passed == 40 - passing
     broken = iter(range(30))
@@ -235,7 +235,7 @@ def test_an_open_gate_stays_open_behind_an_interruption(
 
 
 def started(folder: Path) -> tuple[Path, Path]:
-    """Return source and target of a run that stopped in its second part."""
+    """Return source and target of a run that stopped in its second segment."""
     source, target = clip(folder / "a.mp4"), folder / "b.mp4"
     with pytest.raises(RuntimeError):
         restored(source, target, Stopping(8, RuntimeError()), resume=True)
@@ -254,11 +254,11 @@ OTHERWISE: dict[str, Callable[[Path], dict[str, Any]]] = {
 @pytest.mark.parametrize("what", OTHERWISE)
 def test_parts_of_another_run_are_refused_and_kept(what: str, tmp_path: Path) -> None:
     source, target = started(tmp_path)
-    folder = module.parts_folder(target)
+    folder = module.segments_folder(target)
     before = kept(folder)
     options = OTHERWISE[what](source)
     session = Dim()
-    with pytest.raises(MediaError, match=r"another run .* delete it, or add --overwrite"):
+    with pytest.raises(MediaError, match=r"another run's .* delete it, or add --overwrite"):
         restored(source, target, session, resume=True, **options)
     assert (session.frames, kept(folder)) == (0, before)
     report = restored(source, target, session, resume=True, overwrite=True, **options)
@@ -267,19 +267,19 @@ def test_parts_of_another_run_are_refused_and_kept(what: str, tmp_path: Path) ->
 
 def test_a_damaged_part_is_named_and_can_be_made_again(tmp_path: Path) -> None:
     source, target = started(tmp_path)
-    part = module.parts_folder(target) / "000000.nut"
-    part.write_bytes(part.read_bytes()[:-3000])
+    segment = module.segments_folder(target) / "000000.nut"
+    segment.write_bytes(segment.read_bytes()[:-3000])
     with pytest.raises(MediaError, match=r"000000\.nut is damaged; delete it"):
         restored(source, target, resume=True)
     assert not target.exists()
-    part.unlink()
+    segment.unlink()
     assert restored(source, target, resume=True).kept == 0
     assert frame_times(target) == frame_times(source)
 
 
 def test_what_is_not_ours_stays_in_the_folder(tmp_path: Path) -> None:
     source, target = started(tmp_path)
-    other = module.parts_folder(target) / "diary.txt"
+    other = module.segments_folder(target) / "diary.txt"
     other.write_text("mine")
     restored(source, target, resume=True)
     assert kept(other.parent) == ["diary.txt"]
@@ -307,19 +307,19 @@ def test_a_full_disk_keeps_the_finished_parts(tmp_path: Path) -> None:
 
     class Filling(Identity):
         def restore(self, image: NDArray[Any], strength: float = 1.0) -> NDArray[Any]:
-            if self.frames == 2 * PART + 4:
+            if self.frames == 2 * SEGMENT + 4:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, old[1]))
             return super().restore(image)
 
     try:
-        with pytest.raises(MediaError, match=r"whet-parts cannot be written"):
+        with pytest.raises(MediaError, match=r"whet-segments cannot be written"):
             restored(source, target, Filling(), crf=20, resume=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert not target.exists()
     session = Identity()
     report = restored(source, target, session, crf=20, resume=True)
-    assert report.kept in (PART, 2 * PART)
+    assert report.kept in (SEGMENT, 2 * SEGMENT)
     assert session.frames == 30 - report.kept
     assert shape(target) == shape(whole.target)
 

@@ -1,4 +1,4 @@
-"""Steadying: what stands still gets the change it had, never further than the bound."""
+"""Stabilising: what stands still gets the change it had, never further than the bound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whet.errors import MediaError
 from whet.runtime import open_session
 from whet.video import segments
 from whet.video.run import restore_video
-from whet.video.stabilise import BOUND, STILL, Steadying, steadied
+from whet.video.stabilise import BOUND, STILL, Stabiliser, stabilised
 
 Values = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -41,7 +41,7 @@ def test_it_is_what_plain_arithmetic_gives(kind: type, level: int) -> None:
     was = before + rng.integers(-3, 4, before.shape)
     says = now + rng.integers(-5, 6, before.shape)
     frames = [(x * level).astype(kind) for x in (before, now, was, says)]
-    ours = steadied(*frames)
+    ours = stabilised(*frames)
     assert ours.ravel().tolist() == plainly(*frames, level=level)
     assert 0.1 < (ours != frames[3]).mean() < 0.8, "both ways were taken"
 
@@ -49,31 +49,31 @@ def test_it_is_what_plain_arithmetic_gives(kind: type, level: int) -> None:
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 4), min_size=1))
 def test_no_value_is_ever_further_than_the_bound(values: list[tuple[int, ...]]) -> None:
     frames = [np.array(row, np.uint8) for row in zip(*values, strict=True)]
-    ours = steadied(*frames).astype(int)
+    ours = stabilised(*frames).astype(int)
     assert np.abs(ours - frames[3]).max() <= BOUND
 
 
 def test_a_still_scene_stands_still_and_a_cut_is_shown_at_once() -> None:
     rng = np.random.default_rng(1)
-    steadying = Steadying()
+    stabiliser = Stabiliser()
     scene = rng.integers(0, 200, (32, 32, 3), np.uint8)
-    first = steadying(scene, scene + 20)
+    first = stabiliser(scene, scene + 20)
     for _ in range(5):
         trembling = (scene + 20 + rng.integers(-1, 2, scene.shape)).astype(np.uint8)
-        np.testing.assert_array_equal(steadying(scene, trembling), first)
+        np.testing.assert_array_equal(stabiliser(scene, trembling), first)
     other = 255 - scene
     np.testing.assert_array_equal(
-        steadying(other, other // 2)[scene < 100], (other // 2)[scene < 100]
+        stabiliser(other, other // 2)[scene < 100], (other // 2)[scene < 100]
     )
-    steadying.reset()
-    np.testing.assert_array_equal(steadying(other, other // 3), other // 3)
+    stabiliser.reset()
+    np.testing.assert_array_equal(stabiliser(other, other // 3), other // 3)
 
 
 def test_a_change_that_lasts_is_followed() -> None:
-    steadying, scene = Steadying(), np.full((8, 8, 3), 100, np.uint8)
-    steadying(scene, scene)
+    stabiliser, scene = Stabiliser(), np.full((8, 8, 3), 100, np.uint8)
+    stabiliser(scene, scene)
     for level in range(1, 40):
-        assert abs(int(steadying(scene, scene + np.uint8(level))[0, 0, 0]) - 100 - level) <= BOUND
+        assert abs(int(stabiliser(scene, scene + np.uint8(level))[0, 0, 0]) - 100 - level) <= BOUND
 
 
 # --- In videos -----------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_it_works_in_videos_and_can_be_switched_off(pixel_format: str, tmp_path:
 def test_a_run_that_goes_on_shows_what_an_uninterrupted_one_does(
     stopped: int, tiny_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments, "PART_FRAMES", 8)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 8)
     source = clip(tmp_path / "a.mkv", count=22, size=(64, 48))
     session = open_session(tiny_int8)
     options = {"codec": "ffv1", "gate": False, "resume": True}

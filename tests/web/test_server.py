@@ -188,7 +188,7 @@ def test_hostile_uploads_are_refused_with_a_sentence(site: TestClient, kind: str
     sentence = refused(answer, status)
     assert sentence.startswith("the picture")
     assert len(sentence) < 400
-    assert site.get("/healthz").json() == {**site.get("/healthz").json(), "places_taken": 0}
+    assert site.get("/healthz").json() == {**site.get("/healthz").json(), "slots_taken": 0}
 
 
 def test_a_bomb_is_unpacked_no_further_than_its_header_says(site: TestClient) -> None:
@@ -306,7 +306,7 @@ def test_metrics_count_requests_by_route(site: TestClient) -> None:
     text = site.get("/metrics").text
     assert 'whet_requests_total{method="POST",route="/api/restore",status="200"}' in text
     assert f'whet_restored_pixels_total{{model="{MODEL}"}}' in text
-    assert "whet_places_taken 0.0" in text
+    assert "whet_slots_taken 0.0" in text
     assert "grandmother" not in text
 
 
@@ -339,7 +339,7 @@ def test_a_full_desk_answers_429_and_recovers(held: threading.Event) -> None:
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
-        while site.get("/healthz").json()["places_taken"] < 3:
+        while site.get("/healthz").json()["slots_taken"] < 3:
             pass
         assert site.get("/healthz").json()["status"] == "busy"
         full = site.post("/api/restore", params={"model": MODEL}, content=data)
@@ -361,7 +361,7 @@ def test_what_takes_too_long_is_answered_and_keeps_its_place_until_it_ends(
         assert "smaller picture" in refused(late, 503)
         refused(site.post("/api/restore", params={"model": MODEL}, content=data), 429)
         held.set()
-        while site.get("/healthz").json()["places_taken"]:
+        while site.get("/healthz").json()["slots_taken"]:
             pass
 
 

@@ -428,18 +428,18 @@ def test_bodies_that_are_no_answers_are_refused(site: TestClient, folders: dict[
 def test_joining_is_slowed_down(
     site: TestClient, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turnstile = site_study._Turnstile(burst=2, per_second=0.5)
-    clock = [turnstile._then]
+    limiter = site_study.RateLimiter(burst=2, per_second=0.5)
+    clock = [limiter._then]
     monkeypatch.setattr(site_study.time, "monotonic", lambda: clock[0])
-    turnstile.enter()
-    turnstile.enter()
+    limiter.enter()
+    limiter.enter()
     with pytest.raises(site_study.RefusedError) as caught:
-        turnstile.enter()
+        limiter.enter()
     assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "2")
     clock[0] += 2
-    turnstile.enter()
+    limiter.enter()
     with pytest.raises(site_study.RefusedError):
-        turnstile.enter()
+        limiter.enter()
 
 
 def test_a_database_that_fails_is_no_acknowledgement(

@@ -29,7 +29,7 @@ def video(
         bool, typer.Option("--steady/--no-steady", help="keep still scenes from trembling")
     ] = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="keep finished parts, and go on behind them")
+        bool, typer.Option("--resume", help="keep finished segments, and go on behind them")
     ] = False,
     runtime: Runtime = "auto",
     threads: Threads = None,

@@ -178,7 +178,7 @@ def distill(
 ) -> None:
     """Train a student by a recipe: photographs or pairs in, a checkpoint out."""
     need_torch()
-    from whet.distill.material import Material
+    from whet.distill.inputs import TrainingInputs
     from whet.distill.recipes import RECIPES, override
     from whet.distill.run import run_recipe
 
@@ -187,7 +187,7 @@ def distill(
     with bar(recipe, quiet=quiet) as advance:
         summary = run_recipe(
             override(RECIPES[recipe], settings("--set", change or [])),
-            Material(
+            TrainingInputs(
                 photos, validation, (kind, pairs) if pairs else None, tuple(bank or ()), pictures
             ),
             output or Path("runs") / recipe,

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
+from whet.distill.inputs import TrainingInputs
 from whet.distill.loop import FitResult
-from whet.distill.material import Material
 from whet.distill.recipes import Recipe
 from whet.errors import WhetError
 from whet.files import replacing
@@ -33,17 +33,17 @@ class Record:
 
     Args:
         folder: of the run; made where it is missing.
-        recipe, material: what is run on what.
+        recipe, inputs: what is run on what.
         device: "cuda" or "cpu".
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, material: Material, device: str) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, inputs: TrainingInputs, device: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / RECORD
         self.values: dict[str, Any] = {
             "whet_version": __version__,
             "recipe": asdict(recipe),
-            "material": _material(material),
+            "material": _named(inputs),
             "device": _device(device),
         }
 
@@ -83,12 +83,12 @@ def recorded(record: Record) -> Iterator[Record]:
         raise
 
 
-def _material(material: Material) -> dict[str, Any]:
+def _named(inputs: TrainingInputs) -> dict[str, Any]:
     return {
-        "photos": material.photos.name if material.photos else None,
-        "validation": material.validation.name if material.validation else None,
-        "pairs": [material.pairs[0], material.pairs[1].name] if material.pairs else None,
-        "banks": [bank.name for bank in material.banks],
+        "photos": inputs.photos.name if inputs.photos else None,
+        "validation": inputs.validation.name if inputs.validation else None,
+        "pairs": [inputs.pairs[0], inputs.pairs[1].name] if inputs.pairs else None,
+        "banks": [bank.name for bank in inputs.banks],
     }
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from whet.distill.checkpoint import latest
+from whet.distill.inputs import TrainingInputs, held_out_pictures, needs_teacher, training_bank
 from whet.distill.loop import FitResult, Progress, fit
 from whet.distill.losses import LOSSES
-from whet.distill.material import Material, held_out_pictures, needs_teacher, training_bank
 from whet.distill.recipes import Recipe
 from whet.distill.record import Record, recorded
 from whet.distill.validate import Scores
@@ -85,7 +85,7 @@ class RunSummary:
 
 def run_recipe(
     recipe: Recipe,
-    material: Material,
+    inputs: TrainingInputs,
     out: Path,
     *,
     teacher_weights: Path | None = None,
@@ -95,7 +95,7 @@ def run_recipe(
     threads: int | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> RunSummary:
-    """Train ``recipe`` on ``material`` into the folder ``out``.
+    """Train ``recipe`` on ``inputs`` into the folder ``out``.
 
     Args:
         teacher_weights: checkpoint of the recipe's teacher; None takes the fetched one.
@@ -116,13 +116,13 @@ def run_recipe(
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     teacher: nn.Module | None = None
-    if needs_teacher(recipe, material):
+    if needs_teacher(recipe, inputs):
         teacher = build_teacher(recipe.teacher, teacher_weights)
     wants_vgg = any(LOSSES[n].vgg for n, w in recipe.losses.items() if w and n in LOSSES)
     vgg = load_vgg(vgg_weights) if wants_vgg else None
-    bank = training_bank(recipe, material, device)
-    pictures = held_out_pictures(recipe, material)
-    with recorded(Record(out, recipe, material, device)) as record:
+    bank = training_bank(recipe, inputs, device)
+    pictures = held_out_pictures(recipe, inputs)
+    with recorded(Record(out, recipe, inputs, device)) as record:
         result = fit(
             recipe,
             bank,

@@ -3,7 +3,7 @@
 Run as ``python -m whet.evaluate.flicker PHOTOS [--model nano]``. A still photograph is repeated
 with new sensor noise in every frame and encoded in H.264 at the rates of calls. What then changes
 from frame to frame is noise and the codec, none of it the scene. The frames are restored as in
-``whet video``, with steadying or, with ``--no-steady``, without; what is compared is their RGB.
+``whet video``, with stabiliser or, with ``--no-steady``, without; what is compared is their RGB.
 The ratio of the changes after and before says how much flicker is added: 1 is none, and
 :data:`MOST` is the most that whet allows itself. It ends with exit code 1 where the mean absolute
 change, the stricter of the two ratios here, goes beyond.
@@ -30,7 +30,7 @@ from whet.errors import InputError
 from whet.graph.yuv420_io import Colours
 from whet.runtime.session import planar_session
 from whet.runtime.yuv420 import Planes
-from whet.video.stabilise import Steadying
+from whet.video.stabilise import Stabiliser
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -130,12 +130,12 @@ def as_in_video(session: Session, steady: bool) -> Restore:
     planar = planar_session(session, _COLOURS)
 
     def restore(frames: Sequence[Planes]) -> list[Pixels]:
-        steadying, results = Steadying(), []
+        stabiliser, results = Stabiliser(), []
         for frame in frames:
             degraded = shown(frame) if planar is None else planar.blocks(frame)
             restored = (planar or session).restore(degraded)
             if steady:
-                restored = steadying(degraded, restored)
+                restored = stabiliser(degraded, restored)
             results.append(
                 restored if planar is None else shown(planar.planes(restored, *frame.shape))
             )

@@ -38,7 +38,7 @@ from onnx import numpy_helper
 from whet.artifact import INPUT, OUTPUT, Card, read_model, write_model
 from whet.errors import ExportError, InputError
 from whet.graph.canonical import strip
-from whet.graph.index import Wiring, set_values
+from whet.graph.index import GraphIndex, set_values
 from whet.metrics import psnr
 from whet.runtime import RUNTIMES, available, open_session, telemetry
 
@@ -156,20 +156,20 @@ def _onto_the_byte_grid(model: onnx.ModelProto) -> None:
     ``W * (x - c) = W * (x - z/255) + (z/255 - c) * sum(W)``, exact but for the outermost block,
     where padding now stands for grey ``z`` instead of ``255 c``, half a step apart at most.
     """
-    wiring = Wiring(model.graph)
+    graph_index = GraphIndex(model.graph)
     for shift in [n for n in model.graph.node if n.op_type == "Sub"]:
-        readers = wiring.takers[shift.output[0]]
-        if shift.input[1] not in wiring.constants or not all(
-            wiring.is_weighted_conv(r) and len(r.input) == 3 for r in readers
+        readers = graph_index.takers[shift.output[0]]
+        if shift.input[1] not in graph_index.constants or not all(
+            graph_index.is_weighted_conv(r) and len(r.input) == 3 for r in readers
         ):
             continue
-        constant = wiring.array(shift.input[1])
+        constant = graph_index.array(shift.input[1])
         moved = np.float32(np.rint(float(constant.item()) * 255) * _BYTE)
         for reader in readers:
-            weight, bias = wiring.array(reader.input[1]), wiring.array(reader.input[2])
+            weight, bias = graph_index.array(reader.input[1]), graph_index.array(reader.input[2])
             rest = (moved - constant.item()) * weight.sum((1, 2, 3), dtype=np.float64)
-            set_values(wiring.constants[reader.input[2]], (bias + rest).astype(np.float32))
-        set_values(wiring.constants[shift.input[1]], np.full_like(constant, moved))
+            set_values(graph_index.constants[reader.input[2]], (bias + rest).astype(np.float32))
+        set_values(graph_index.constants[shift.input[1]], np.full_like(constant, moved))
 
 
 def _quantized(
@@ -223,30 +223,30 @@ def _quantized(
 
 def _outside(graph: onnx.GraphProto) -> list[str]:
     """Return the names of the nodes that stay in float: the door, the skip and the clamp."""
-    wiring = Wiring(graph)
+    graph_index = GraphIndex(graph)
     names = [n.name for n in graph.node if n.op_type in ("SpaceToDepth", "Sub", "Clip")]
     for clip in [n for n in graph.node if n.op_type == "Clip"]:
-        names.append(wiring.maker[clip.input[0]].name)
-    names.append(wiring.maker[OUTPUT].name)
+        names.append(graph_index.maker[clip.input[0]].name)
+    names.append(graph_index.maker[OUTPUT].name)
     return names
 
 
 def _door(graph: onnx.GraphProto) -> str:
     """Return the tensor that the first convolution reads: the picture, shuffled and centred."""
-    wiring = Wiring(graph)
+    graph_index = GraphIndex(graph)
     tensor = INPUT
     while True:
-        onwards = [n for n in wiring.takers[tensor] if n.op_type in ("SpaceToDepth", "Sub")]
+        onwards = [n for n in graph_index.takers[tensor] if n.op_type in ("SpaceToDepth", "Sub")]
         if not onwards:
             return tensor
         tensor = onwards[0].output[0]
 
 
 def _door_overrides(graph: onnx.GraphProto, kinds: Any) -> dict[str, list[dict[str, Any]]]:
-    wiring = Wiring(graph)
+    graph_index = GraphIndex(graph)
     door = _door(graph)
-    maker = wiring.maker.get(door)
-    centre = wiring.array(maker.input[1]).item() if maker and maker.op_type == "Sub" else 0.0
+    maker = graph_index.maker.get(door)
+    centre = graph_index.array(maker.input[1]).item() if maker and maker.op_type == "Sub" else 0.0
     overrides: dict[str, list[dict[str, Any]]] = {
         door: [
             {
@@ -256,7 +256,7 @@ def _door_overrides(graph: onnx.GraphProto, kinds: Any) -> dict[str, list[dict[s
             }
         ]
     }
-    for conv in [n for n in wiring.takers[door] if n.op_type == "Conv"]:
+    for conv in [n for n in graph_index.takers[door] if n.op_type == "Conv"]:
         overrides[conv.input[1]] = [
             {"quant_type": kinds.QInt8, "axis": 0, "symmetric": True, "reduce_range": True}
         ]
@@ -270,9 +270,9 @@ def _simplify_door(model: onnx.ModelProto) -> None:
     means ``(byte - z) / 255``. The subtraction disappears, and bytes can enter as they are.
     """
     graph = model.graph
-    wiring = Wiring(graph)
+    graph_index = GraphIndex(graph)
     for shift in [n for n in graph.node if n.op_type == "Sub"]:
-        quantizers = wiring.takers[shift.output[0]]
+        quantizers = graph_index.takers[shift.output[0]]
         if not all(n.op_type == "QuantizeLinear" for n in quantizers):
             continue
         zero = numpy_helper.from_array(np.zeros((), np.uint8), "door_zero")
@@ -284,11 +284,11 @@ def _simplify_door(model: onnx.ModelProto) -> None:
 
 def _drop_zero_points(model: onnx.ModelProto) -> None:
     """Leave out zero points that are zero: ONNX's default, and a byte per channel."""
-    wiring = Wiring(model.graph)
+    graph_index = GraphIndex(model.graph)
     for node in model.graph.node:
         # A uint8 quantiser needs its zero point to state its type.
         if node.op_type == "DequantizeLinear" and len(node.input) == 3:
-            zero = wiring.array(node.input[2])
+            zero = graph_index.array(node.input[2])
             if zero.dtype == np.int8 and not zero.any():
                 del node.input[2]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from whet.artifact import INPUT, OUTPUT
-from whet.graph.index import Wiring, attribute, set_values
+from whet.graph.index import GraphIndex, attribute, set_values
 
 __all__ = ["canonicalise", "strip"]
 
@@ -37,16 +37,16 @@ def canonicalise(model: onnx.ModelProto) -> None:
 def _shuffle_first(model: onnx.ModelProto) -> None:
     """Exchange a constant's addition or subtraction at the door with the shuffle after it."""
     graph = model.graph
-    wiring = Wiring(graph)
+    graph_index = GraphIndex(graph)
     for shuffle in [n for n in graph.node if n.op_type == "SpaceToDepth"]:
-        shift = wiring.maker.get(shuffle.input[0])
+        shift = graph_index.maker.get(shuffle.input[0])
         if (
             shift is not None
             and shift.op_type in ("Add", "Sub")
             and shift.input[0] == INPUT
-            and shift.input[1] in wiring.constants
-            and wiring.array(shift.input[1]).size == 1
-            and len(wiring.takers[shift.output[0]]) == 1
+            and shift.input[1] in graph_index.constants
+            and graph_index.array(shift.input[1]).size == 1
+            and len(graph_index.takers[shift.output[0]]) == 1
         ):
             shuffled, shifted = f"{shift.output[0]}_blocks", shuffle.output[0]
             shuffle.input[0], shuffle.output[0] = INPUT, shuffled
@@ -62,19 +62,19 @@ def _absorb_channel_order(model: onnx.ModelProto) -> None:
     they come.
     """
     graph = model.graph
-    wiring = Wiring(graph)
+    graph_index = GraphIndex(graph)
     for node in [n for n in graph.node if n.op_type == "Gather" and attribute(n, "axis", 0) == 1]:
-        readers = wiring.takers[node.output[0]]
-        if node.input[1] not in wiring.constants or not all(
-            wiring.is_weighted_conv(reader) and reader.input[0] == node.output[0]
+        readers = graph_index.takers[node.output[0]]
+        if node.input[1] not in graph_index.constants or not all(
+            graph_index.is_weighted_conv(reader) and reader.input[0] == node.output[0]
             for reader in readers
         ):
             continue
-        order = wiring.array(node.input[1])
+        order = graph_index.array(node.input[1])
         if sorted(order.ravel().tolist()) != list(range(order.size)):
             continue
         for reader in readers:
-            weight = wiring.constants[reader.input[1]]
+            weight = graph_index.constants[reader.input[1]]
             set_values(weight, numpy_helper.to_array(weight)[:, np.argsort(order)])
             reader.input[0] = node.input[0]
         graph.node.remove(node)
@@ -82,17 +82,17 @@ def _absorb_channel_order(model: onnx.ModelProto) -> None:
 
 def _add_the_residual(model: onnx.ModelProto) -> None:
     """Turn ``Clip(input - Conv)`` into ``Clip(input + Conv)``: the weights change sign."""
-    wiring = Wiring(model.graph)
-    clip = wiring.maker.get(OUTPUT)
-    subtract = wiring.maker.get(clip.input[0]) if clip and clip.op_type == "Clip" else None
+    graph_index = GraphIndex(model.graph)
+    clip = graph_index.maker.get(OUTPUT)
+    subtract = graph_index.maker.get(clip.input[0]) if clip and clip.op_type == "Clip" else None
     if subtract is None or subtract.op_type != "Sub" or subtract.input[0] != INPUT:
         return
-    conv = wiring.maker.get(subtract.input[1])
-    if not wiring.is_weighted_conv(conv) or len(wiring.takers[subtract.input[1]]) != 1:
+    conv = graph_index.maker.get(subtract.input[1])
+    if not graph_index.is_weighted_conv(conv) or len(graph_index.takers[subtract.input[1]]) != 1:
         return
     assert conv is not None
     for name in conv.input[1:]:
-        set_values(wiring.constants[name], -wiring.array(name))
+        set_values(graph_index.constants[name], -graph_index.array(name))
     subtract.op_type = "Add"
 
 
@@ -103,26 +103,30 @@ def _add_in_blocks(model: onnx.ModelProto) -> None:
     size. A graph of another form is left as it is.
     """
     graph = model.graph
-    wiring = Wiring(graph)
-    clip = wiring.maker.get(OUTPUT)
-    add = wiring.maker.get(clip.input[0]) if clip and clip.op_type == "Clip" else None
+    graph_index = GraphIndex(graph)
+    clip = graph_index.maker.get(OUTPUT)
+    add = graph_index.maker.get(clip.input[0]) if clip and clip.op_type == "Clip" else None
     if clip is None or add is None or add.op_type != "Add" or INPUT not in add.input:
         return
     residual = next((name for name in add.input if name != INPUT), "")
-    shuffle = wiring.maker.get(residual)
-    conv = wiring.maker.get(shuffle.input[0]) if shuffle else None
-    if shuffle is None or shuffle.op_type != "DepthToSpace" or not wiring.is_weighted_conv(conv):
+    shuffle = graph_index.maker.get(residual)
+    conv = graph_index.maker.get(shuffle.input[0]) if shuffle else None
+    if (
+        shuffle is None
+        or shuffle.op_type != "DepthToSpace"
+        or not graph_index.is_weighted_conv(conv)
+    ):
         return
     assert conv is not None
     block = attribute(shuffle, "blocksize", 0)
-    doors = [n for n in wiring.takers[INPUT] if n.op_type == "SpaceToDepth"]
-    alone = all(len(wiring.takers[n]) == 1 for n in (conv.output[0], residual, add.output[0]))
+    doors = [n for n in graph_index.takers[INPUT] if n.op_type == "SpaceToDepth"]
+    alone = all(len(graph_index.takers[n]) == 1 for n in (conv.output[0], residual, add.output[0]))
     if not alone or len(doors) != 1 or attribute(doors[0], "blocksize", 0) != block:
         return
     if attribute(shuffle, "mode", "DCR") == "CRD":
         for name in conv.input[1:]:
-            weight = wiring.array(name)
-            set_values(wiring.constants[name], weight[_position_first(len(weight) // 3, 3)])
+            weight = graph_index.array(name)
+            set_values(graph_index.constants[name], weight[_position_first(len(weight) // 3, 3)])
     graph.node.remove(shuffle)
     add.input[:] = [doors[0].output[0], conv.output[0]]
     clip.output[0] = f"{OUTPUT}_blocks"

@@ -10,11 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-__all__ = ["Wiring", "attribute", "set_values"]
+__all__ = ["GraphIndex", "attribute", "set_values"]
 
 
-class Wiring:
-    """The wiring of a graph at the moment of construction; later changes do not show."""
+class GraphIndex:
+    """The graph_index of a graph at the moment of construction; later changes do not show."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.maker: dict[str, onnx.NodeProto] = {

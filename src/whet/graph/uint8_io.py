@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from whet.artifact import INPUT, OUTPUT
-from whet.graph.index import Wiring, attribute
+from whet.graph.index import GraphIndex, attribute
 
 __all__ = [
     "BYTES_IN",
@@ -150,8 +150,8 @@ def _open_blocks(graph: onnx.GraphProto) -> tuple[str, str, int]:
     Returns:
         The tensor that enters, the tensor that leaves, and the block size.
     """
-    wiring = Wiring(graph)
-    first, last = wiring.takers[INPUT], wiring.maker[OUTPUT]
+    graph_index = GraphIndex(graph)
+    first, last = graph_index.takers[INPUT], graph_index.maker[OUTPUT]
     block = attribute(last, "blocksize", 1)
     if (
         len(first) == 1
@@ -168,9 +168,9 @@ def _open_blocks(graph: onnx.GraphProto) -> tuple[str, str, int]:
 
 def _take_residual(graph: onnx.GraphProto, door: str, way_out: str) -> str:
     """Remove the last sum and its clamp and return the residual, made by subtraction if need be."""
-    wiring = Wiring(graph)
-    clip = wiring.maker[way_out]
-    add = wiring.maker.get(clip.input[0])
+    graph_index = GraphIndex(graph)
+    clip = graph_index.maker[way_out]
+    add = graph_index.maker.get(clip.input[0])
     if clip.op_type == "Clip" and add and add.op_type == "Add" and door in add.input:
         graph.node.remove(clip)
         graph.node.remove(add)
@@ -187,7 +187,7 @@ def _enter(graph: onnx.GraphProto, door: str) -> None:
     graph quantises ``door`` straight back to the same bytes. Runtimes see through that; handing
     them the bytes directly made OpenVINO a third slower.
     """
-    wiring = Wiring(graph)
+    graph_index = GraphIndex(graph)
     _constant(graph, "io.byte_scale", np.float32(_BYTE))
     _constant(graph, "io.byte_zero", np.uint8(0))
     scale = [BYTES_IN, "io.byte_scale", "io.byte_zero"]
@@ -195,9 +195,9 @@ def _enter(graph: onnx.GraphProto, door: str) -> None:
         helper.make_node("DequantizeLinear", scale, ["io.pixels"]),
         helper.make_node("Transpose", ["io.pixels"], [door], perm=_TO_PLANES),
     ]
-    for number, shift in enumerate(n for n in wiring.takers[door] if n.op_type == "Sub"):
-        centre = wiring.constants.get(shift.input[1])
-        if centre is not None and wiring.array(centre.name).size == 1:
+    for number, shift in enumerate(n for n in graph_index.takers[door] if n.op_type == "Sub"):
+        centre = graph_index.constants.get(shift.input[1])
+        if centre is not None and graph_index.array(centre.name).size == 1:
             centred = f"io.centred{number}"
             graph.node.remove(shift)
             nodes.append(helper.make_node("Sub", ["io.pixels", centre.name], [centred]))

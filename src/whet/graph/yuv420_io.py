@@ -28,7 +28,7 @@ import onnx
 from numpy.typing import NDArray
 
 from whet.artifact import INPUT, OUTPUT
-from whet.graph.index import Wiring, attribute, set_values
+from whet.graph.index import GraphIndex, attribute, set_values
 
 __all__ = ["Colours", "planar_model", "rgb_of_yuv"]
 
@@ -93,71 +93,71 @@ def planar_model(model: onnx.ModelProto, colours: Colours) -> onnx.ModelProto | 
     """
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
-    wiring = Wiring(rewritten.graph)
-    ends = _ends(wiring)
+    graph_index = GraphIndex(rewritten.graph)
+    ends = _ends(graph_index)
     if ends is None:
         return None
     first, centre, last, block = ends
     to_rgb, zero = rgb_of_yuv(colours)
     to_yuv = _inverse(to_rgb)
-    weights, bias = _Weights(wiring, first), _constant(wiring, first, 2)
+    weights, bias = _Weights(graph_index, first), _constant(graph_index, first, 2)
     folded = weights.replace(_first(weights.values, to_rgb, block))
     # The graph takes ``centre`` off all channels. rgb - centre = M (yuv - zero) - centre, and
     # gray is the same in all three, so that M maps it to brightness alone.
     gray = to_yuv @ np.full(3, centre)
     shifts = np.repeat(centre - zero - gray, (block**2, block**2 // 4, block**2 // 4))
-    _set(wiring, first, 2, bias + np.einsum("oikl,i->o", folded, shifts))
-    weights, bias = _Weights(wiring, last), _constant(wiring, last, 2)
+    _set(graph_index, first, 2, bias + np.einsum("oikl,i->o", folded, shifts))
+    weights, bias = _Weights(graph_index, last), _constant(graph_index, last, 2)
     mixed = _last(to_yuv, block)
     weights.replace(np.einsum("ab,bikl->aikl", mixed, weights.values))
-    _set(wiring, last, 2, mixed @ bias)
+    _set(graph_index, last, 2, mixed @ bias)
     return rewritten
 
 
-def _ends(wiring: Wiring) -> tuple[onnx.NodeProto, float, onnx.NodeProto, int] | None:
+def _ends(graph_index: GraphIndex) -> tuple[onnx.NodeProto, float, onnx.NodeProto, int] | None:
     """Return the first convolution, what is taken off its inputs, the last one, and the block."""
-    enter, leave = wiring.takers[INPUT], wiring.maker[OUTPUT]
+    enter, leave = graph_index.takers[INPUT], graph_index.maker[OUTPUT]
     block = cast(int, attribute(leave, "blocksize", 1))
     shuffled = len(enter) == 1 and enter[0].op_type == "SpaceToDepth"
     if not shuffled or leave.op_type != "DepthToSpace" or block not in (2, 4):
         return None
     door = enter[0].output[0]
-    found = [_towards_conv(wiring, node, 0.0) for node in wiring.takers[door]]
+    found = [_towards_conv(graph_index, node, 0.0) for node in graph_index.takers[door]]
     firsts = [pair for pair in found if pair is not None]
-    clip = wiring.maker[leave.input[0]]
-    add = wiring.maker.get(clip.input[0])
+    clip = graph_index.maker[leave.input[0]]
+    add = graph_index.maker.get(clip.input[0])
     if len(firsts) != 1 or clip.op_type != "Clip" or add is None or add.op_type != "Add":
         return None
-    last = wiring.maker.get(next(name for name in add.input if name != door))
+    last = graph_index.maker.get(next(name for name in add.input if name != door))
     while last is not None and last.op_type in ("QuantizeLinear", "DequantizeLinear"):
-        last = wiring.maker.get(last.input[0])
+        last = graph_index.maker.get(last.input[0])
     first, centre = firsts[0]
     whole = 3 * block**2
     fits = last is not None and last.op_type == "Conv" and len(last.input) > 2
-    if not fits or last is None or _Weights(wiring, last).values.shape[0] != whole:
+    if not fits or last is None or _Weights(graph_index, last).values.shape[0] != whole:
         return None
-    if len(first.input) < 3 or _Weights(wiring, first).values.shape[1] != whole:
+    if len(first.input) < 3 or _Weights(graph_index, first).values.shape[1] != whole:
         return None
     return first, centre, last, block
 
 
 def _towards_conv(
-    wiring: Wiring, node: onnx.NodeProto, centre: float
+    graph_index: GraphIndex, node: onnx.NodeProto, centre: float
 ) -> tuple[onnx.NodeProto, float] | None:
     """Follow centring and quantisation to a convolution; return it and what is taken off."""
     while node.op_type != "Conv":
-        if node.op_type == "Sub" and node.input[1] in wiring.constants:
-            value = wiring.array(node.input[1])
+        if node.op_type == "Sub" and node.input[1] in graph_index.constants:
+            value = graph_index.array(node.input[1])
             if value.size != 1:
                 return None
             centre += float(value.reshape(()))
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             sign = 1 if node.op_type == "DequantizeLinear" else -1
-            scale, zero = (wiring.array(name) for name in node.input[1:3])
+            scale, zero = (graph_index.array(name) for name in node.input[1:3])
             centre += sign * float(scale) * float(zero)
         else:
             return None
-        takers = wiring.takers[node.output[0]]
+        takers = graph_index.takers[node.output[0]]
         if len(takers) != 1:
             return None
         node = takers[0]
@@ -167,13 +167,13 @@ def _towards_conv(
 class _Weights:
     """The weights of a convolution, in float whatever the file holds."""
 
-    def __init__(self, wiring: Wiring, conv: onnx.NodeProto) -> None:
-        self._wiring, self._name = wiring, conv.input[1]
-        self._quantised = wiring.maker.get(self._name)
+    def __init__(self, graph_index: GraphIndex, conv: onnx.NodeProto) -> None:
+        self._wiring, self._name = graph_index, conv.input[1]
+        self._quantised = graph_index.maker.get(self._name)
         if self._quantised is None:
-            self.values = wiring.array(self._name).astype(np.float64)
+            self.values = graph_index.array(self._name).astype(np.float64)
         else:
-            steps, scales = (wiring.array(name) for name in self._quantised.input[:2])
+            steps, scales = (graph_index.array(name) for name in self._quantised.input[:2])
             self.values = steps * scales.astype(np.float64)[:, None, None, None]
 
     def replace(self, values: Array) -> Array:
@@ -192,12 +192,12 @@ class _Weights:
         return rounded
 
 
-def _constant(wiring: Wiring, node: onnx.NodeProto, index: int) -> Array:
-    return wiring.array(node.input[index]).astype(np.float64)
+def _constant(graph_index: GraphIndex, node: onnx.NodeProto, index: int) -> Array:
+    return graph_index.array(node.input[index]).astype(np.float64)
 
 
-def _set(wiring: Wiring, node: onnx.NodeProto, index: int, values: Array) -> None:
-    set_values(wiring.constants[node.input[index]], values.astype(np.float32))
+def _set(graph_index: GraphIndex, node: onnx.NodeProto, index: int, values: Array) -> None:
+    set_values(graph_index.constants[node.input[index]], values.astype(np.float32))
 
 
 def _first(weights: Array, to_rgb: Array, block: int) -> Array:

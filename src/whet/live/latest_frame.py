@@ -1,4 +1,4 @@
-"""The newest frame, handed from the thread that takes frames to the one that shows them."""
+"""The latest frame, handed from the thread that takes frames to the one that shows them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from whet.live.sources import Grab
 
-__all__ = ["Grabber", "Newest"]
+__all__ = ["Grabber", "LatestFrame"]
 
 
-class Newest:
+class LatestFrame:
     """Holds one frame between two threads: putting replaces, taking empties.
 
     Attributes:
@@ -30,7 +30,7 @@ class Newest:
             return self._closed and self._grab is None
 
     def put(self, grab: Grab) -> None:
-        """Make ``grab`` the newest frame."""
+        """Make ``grab`` the latest frame."""
         with self._changed:
             self.dropped += self._grab is not None
             self._grab = grab
@@ -43,7 +43,7 @@ class Newest:
             self._changed.notify()
 
     def take(self, timeout_s: float) -> Grab | None:
-        """Return the newest frame once there is one; None after the time, or at the end."""
+        """Return the latest frame once there is one; None after the time, or at the end."""
         with self._changed:
             if self._grab is None and not self._closed:
                 self._changed.wait(timeout_s)
@@ -54,16 +54,16 @@ class Newest:
 class Grabber(threading.Thread):
     """Takes frames as they come; keeps what went wrong for whoever joins it."""
 
-    def __init__(self, source: Iterable[Grab], newest: Newest) -> None:
+    def __init__(self, source: Iterable[Grab], latest: LatestFrame) -> None:
         super().__init__(name="whet-grab", daemon=True)
-        self._source, self._newest = source, newest
+        self._source, self._latest = source, latest
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         try:
             for grab in self._source:
-                self._newest.put(grab)
+                self._latest.put(grab)
         except BaseException as failure:
             self.failure = failure
         finally:
-            self._newest.close()
+            self._latest.close()

@@ -1,4 +1,4 @@
-"""Live frames through a model: always the newest, never a queue.
+"""Live frames through a model: always the latest, never a queue.
 
 One thread takes frames from the source and keeps the latest; the caller's
 thread restores it and shows it. A frame that is replaced before its turn is
@@ -21,11 +21,11 @@ import numpy as np
 from whet.artifact import read_card, resolve, shipped
 from whet.errors import MediaError
 from whet.image import Pixels
-from whet.live.latest_frame import Grabber, Newest
+from whet.live.latest_frame import Grabber, LatestFrame
 from whet.live.model_ladder import PASS_THROUGH, Ladder, percentile
 from whet.live.sinks import QUIT, SPLIT, LiveSink, OpenSink
 from whet.live.sources import Clock, Grab
-from whet.video.stabilise import Steadying
+from whet.video.stabilise import Stabiliser
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -154,7 +154,7 @@ def run_live(
     status: Callable[[str], None] = lambda _: None,
     log: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> LiveReport:
-    """Show the newest frame of ``source`` through the best model that keeps up, until the end.
+    """Show the latest frame of ``source`` through the best model that keeps up, until the end.
 
     Args:
         rungs: models from the wanted one down; :data:`PASS_THROUGH` follows by itself.
@@ -172,18 +172,18 @@ def run_live(
     """
     if not 0 <= options.strength <= 2:
         raise MediaError(f"strength is {options.strength}; choose 0 (nothing) to 2, 1 is normal")
-    newest = Newest()
-    grabber = Grabber(source, newest)
+    latest = LatestFrame()
+    grabber = Grabber(source, latest)
     grabber.start()
     try:
-        first = _wait(newest, stop)
+        first = _wait(latest, stop)
         if first is None:
             grabber.join(_JOIN_S)
             raise grabber.failure or MediaError("not one frame came; check the source")
         height, width = first.pixels().shape[:2]
         with open_sink(width, height) as sink:
             stage = _Stage(rungs, sink, options, clock, (note, status, log))
-            report = stage.play(first, newest, stop)
+            report = stage.play(first, latest, stop)
     finally:
         stop.set()
         grabber.join(_JOIN_S)
@@ -192,9 +192,9 @@ def run_live(
     return report
 
 
-def _wait(newest: Newest, stop: threading.Event) -> Grab | None:
-    while not (stop.is_set() or newest.ended):
-        if (grab := newest.take(_POLL_S)) is not None:
+def _wait(latest: LatestFrame, stop: threading.Event) -> Grab | None:
+    while not (stop.is_set() or latest.ended):
+        if (grab := latest.take(_POLL_S)) is not None:
             return grab
     return None
 
@@ -217,29 +217,29 @@ class _Stage:
         self._note, self._status, self._log = tell
         self._ladder = Ladder([rung.name for rung in self._rungs], options.fps)
         self._split = options.split
-        self._steadying = Steadying()
+        self._stabiliser = Stabiliser()
         self._latencies_ms = array("d")
         self._recent_ms: deque[float] = deque(maxlen=_RECENT)
         self._frames_by: dict[str, int] = {}
         self._first_time_s: float | None = None
         self._caption = "whet live"
 
-    def play(self, first: Grab, newest: Newest, stop: threading.Event) -> LiveReport:
-        """Show ``first`` and whatever is newest after it."""
+    def play(self, first: Grab, latest: LatestFrame, stop: threading.Event) -> LiveReport:
+        """Show ``first`` and whatever is latest after it."""
         began_s = self._clock.now()
         grab: Grab | None = first
         while True:
             if grab is not None:
-                self._show(grab, newest.dropped, self._clock.now() - began_s)
+                self._show(grab, latest.dropped, self._clock.now() - began_s)
             self._obey(stop)
             elapsed_s = self._clock.now() - began_s
             over = self._options.duration_s is not None and elapsed_s >= self._options.duration_s
-            if over or stop.is_set() or newest.ended:
+            if over or stop.is_set() or latest.ended:
                 break
-            grab = newest.take(_POLL_S)
+            grab = latest.take(_POLL_S)
         return LiveReport(
             frames=len(self._latencies_ms),
-            dropped=newest.dropped,
+            dropped=latest.dropped,
             seconds=self._clock.now() - began_s,
             latency_p50_ms=percentile(self._latencies_ms, 50),
             latency_p95_ms=percentile(self._latencies_ms, 95),
@@ -288,11 +288,11 @@ class _Stage:
 
     def _restored(self, rung: Rung, degraded: Pixels) -> Pixels:
         if rung.session is None:
-            self._steadying.reset()
+            self._stabiliser.reset()
             return degraded
         restored: Pixels = rung.session.restore(degraded, self._options.strength)
         if self._options.steady:
-            restored = self._steadying(degraded, restored)
+            restored = self._stabiliser(degraded, restored)
         return split(degraded, restored) if self._split else restored
 
     def _judge(self, busy_ms: float, at_s: float) -> None:

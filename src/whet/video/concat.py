@@ -1,4 +1,4 @@
-"""The output of a run in parts: their packets and the source's other streams, copied."""
+"""The output of a run in segments: their packets and the source's other streams, copied."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import av.error
 
 from whet.errors import MediaError
 from whet.video.encoding import Encoding
-from whet.video.segments import Part
+from whet.video.segments import Segment
 from whet.video.sink import VideoSink
 from whet.video.source import VideoSource
 
@@ -40,19 +40,19 @@ class _JoinedSink(VideoSink):
 
 
 def join(
-    path: Path, source: VideoSource, encoding: Encoding, parts: Sequence[Part]
+    path: Path, source: VideoSource, encoding: Encoding, segments: Sequence[Segment]
 ) -> tuple[str, ...]:
-    """Write the whole video from its parts and the source's other streams; return notes.
+    """Write the whole video from its segments and the source's other streams; return notes.
 
     Raises:
-        MediaError: a part is damaged.
+        MediaError: a segment is damaged.
         av.error.FFmpegError: the disk is full or gone.
     """
     sink = _JoinedSink(path, source, encoding)
     try:
-        times = [time for part in parts for time in part.times]
+        times = [time for segment in segments for time in segment.times]
         decode_times = _decode_times([pts for pts, _ in times])
-        timed = zip(_packets(parts, sink.header), times, decode_times, strict=True)
+        timed = zip(_packets(segments, sink.header), times, decode_times, strict=True)
         with av.open(str(source.path), metadata_errors="replace") as again:
             for other in _walk(again, source.stream.index):
                 if other is None:
@@ -84,26 +84,26 @@ def _walk(container: Any, video: int) -> Iterator[Any]:
             yield None if packet.stream.index == video else packet
 
 
-def _packets(parts: Sequence[Part], header: bytes | None) -> Iterator[Any]:
-    """Yield the video packets of all parts."""
-    for part in parts:
-        left = len(part.times)
-        with av.open(str(part.file)) as container:
+def _packets(segments: Sequence[Segment], header: bytes | None) -> Iterator[Any]:
+    """Yield the video packets of all segments."""
+    for segment in segments:
+        left = len(segment.times)
+        with av.open(str(segment.file)) as container:
             made = container.streams.video[0].codec_context.extradata
             if header and made != header:  # a container without a header takes what is in packets
-                raise MediaError(f"{part.file} was encoded by another encoder; {_AGAIN}")
+                raise MediaError(f"{segment.file} was encoded by another encoder; {_AGAIN}")
             for packet in container.demux(video=0):
                 if packet.size and left:
                     left -= 1
                     yield packet
         if left:
-            raise MediaError(f"{part.file} is damaged; {_AGAIN}")
+            raise MediaError(f"{segment.file} is damaged; {_AGAIN}")
 
 
 def _decode_times(shown: Sequence[int]) -> list[int]:
     """Return decoding times for display times in coded order: rising, and none later than shown.
 
-    Each part's encoder counted its own from where it began, which need not fit together.
+    Each segment's encoder counted its own from where it began, which need not fit together.
     """
     ordered = sorted(shown)
     rank = {pts: index for index, pts in enumerate(ordered)}

@@ -15,12 +15,12 @@ from whet.runtime.session import PlanarSession, planar_session
 from whet.runtime.yuv420 import Planes
 from whet.video.sharpness_gate import Gate
 from whet.video.source import Frame, VideoSource
-from whet.video.stabilise import Steadying
+from whet.video.stabilise import Stabiliser
 
 if TYPE_CHECKING:
     from whet.runtime import Session
 
-__all__ = ["Restoring", "Treatment"]
+__all__ = ["FrameRestorer", "Treatment"]
 
 Pending = Callable[[], Frame]
 
@@ -51,7 +51,7 @@ class _Begun:
     restored: Future[Any]
 
 
-class Restoring:
+class FrameRestorer:
     """Takes the frames of a video in order, and gives them back in order.
 
     Planes are restored by threads of its own, RGB by the caller's when the result is asked for.
@@ -77,7 +77,7 @@ class Restoring:
         """Frames to begin before the first of them is asked for."""
         self._pool = ThreadPoolExecutor(max(1, self.ahead), "whet-restore")
         self._begun: _Begun | None = None
-        self._steadying = Steadying()
+        self._stabiliser = Stabiliser()
         self._asked = start
         self._shown: tuple[Future[Any], Planes] | None = None
 
@@ -118,7 +118,7 @@ class Restoring:
 
     def _pass(self, frame: Frame) -> Frame:
         self._count()
-        self._steadying.reset()
+        self._stabiliser.reset()
         self._shown = None
         return replace(frame, passed=True)
 
@@ -127,30 +127,30 @@ class Restoring:
         pixels = frame.pixels
         assert not isinstance(pixels, Planes)
         restored = self._session.restore(pixels, strength)
-        return replace(frame, pixels=self._steadied(pixels, restored))
+        return replace(frame, pixels=self._stabilised(pixels, restored))
 
     def _planes(self, frame: Frame, begun: _Begun) -> Frame:
         anew = self._count()
         if self._shown is None or self._shown[0] is not begun.restored or anew:
             assert self._planar is not None
             assert isinstance(frame.pixels, Planes)
-            steady = self._steadied(begun.blocks, begun.restored.result())
+            steady = self._stabilised(begun.blocks, begun.restored.result())
             self._shown = (begun.restored, self._planar.planes(steady, *frame.pixels.shape))
         return replace(frame, pixels=self._shown[1])
 
-    def _steadied(self, degraded: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
-        return self._steadying(degraded, restored) if self._treatment.steady_frames else restored
+    def _stabilised(self, degraded: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
+        return self._stabiliser(degraded, restored) if self._treatment.steady_frames else restored
 
     def _count(self) -> bool:
-        """Count a frame; return whether steadying begins anew with it."""
+        """Count a frame; return whether stabiliser begins anew with it."""
         period = self._treatment.steady_frames
         anew = period > 0 and self._asked % period == 0
         if anew:
-            self._steadying.reset()
+            self._stabiliser.reset()
         self._asked += 1
         return anew
 
-    def __enter__(self) -> Restoring:
+    def __enter__(self) -> FrameRestorer:
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from whet.video.frames import Restoring, Treatment
+from whet.video.frames import FrameRestorer, Treatment
 from whet.video.source import Frame, Item, VideoSource
 
 if TYPE_CHECKING:
@@ -135,13 +135,13 @@ def run(
         encode.finish()
 
     frames, passed, interrupted = 0, 0, False
-    restoring = Restoring(session, reader, treatment, start)
+    restorer = FrameRestorer(session, reader, treatment, start)
     decode.start()
     encode.start()
     try:
         try:
-            with restoring:
-                for item in _restored(_warmed(decoded, restoring, warm), restoring):
+            with restorer:
+                for item in _restored(_warmed(decoded, restorer, warm), restorer):
                     if not restored.put(item):
                         break
                     if isinstance(item, Frame):
@@ -164,25 +164,25 @@ def run(
     return Outcome(frames, passed, interrupted)
 
 
-def _restored(decoded: Iterable[Item], restoring: Restoring) -> Iterator[Item]:
+def _restored(decoded: Iterable[Item], restorer: FrameRestorer) -> Iterator[Item]:
     """Yield all items in order, with a few frames begun ahead of the one that is waited for."""
     begun: deque[Callable[[], Item]] = deque()
     for item in decoded:
-        begun.append(restoring.begin(item) if isinstance(item, Frame) else partial(_itself, item))
-        if len(begun) > restoring.ahead:
+        begun.append(restorer.begin(item) if isinstance(item, Frame) else partial(_itself, item))
+        if len(begun) > restorer.ahead:
             yield begun.popleft()()
     while begun:
         yield begun.popleft()()
 
 
-def _warmed(decoded: Iterable[Item], restoring: Restoring, warm: int) -> Iterator[Item]:
+def _warmed(decoded: Iterable[Item], restorer: FrameRestorer, warm: int) -> Iterator[Item]:
     """Yield the items behind the first ``warm`` frames, which are restored for what they leave."""
     for item in decoded:
         if not warm:
             yield item
         elif isinstance(item, Frame):
             warm -= 1
-            restoring.begin(item, share=1.0)()
+            restorer.begin(item, share=1.0)()
 
 
 def _itself(item: Item) -> Item:

@@ -1,7 +1,7 @@
 """A video through a session, from file to file.
 
 Nothing is written but the result; a run that may be interrupted and go on keeps
-its encoded parts beside it, see :mod:`whet.video.segments`.
+its encoded segments beside it, see :mod:`whet.video.segments`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from whet.video.concat import join
 from whet.video.encoding import CONTAINERS, Encoding
 from whet.video.frames import Treatment
 from whet.video.pipeline import Outcome, Sink, run
-from whet.video.segments import PartsSink, fingerprint, parts_folder, remove_parts
+from whet.video.segments import SegmentsSink, fingerprint, remove_segments, segments_folder
 from whet.video.sharpness_gate import Gate
 from whet.video.sink import VideoSink
 from whet.video.source import VideoSource, why
@@ -38,14 +38,14 @@ class RestoredVideo:
 
     Attributes:
         target: the file that was written; if interrupted, ``NAME.partial.SUFFIX``, or the
-            folder of the finished parts.
+            folder of the finished segments.
         frames: number of frames in it.
         seconds: wall time.
         interrupted: Ctrl-C came; the file is playable and ends early.
         notes: what was wrong with the source or could not be kept, in sentences.
         passed: how many of the frames were sharp and are as they were.
         kept: how many of them an earlier run had finished.
-        resumable: finished parts are kept, and the same call goes on behind them.
+        resumable: finished segments are kept, and the same call goes on behind them.
     """
 
     target: Path
@@ -111,16 +111,16 @@ def restore_video(
         preset: the encoder's speed setting.
         gate: let frames pass that are sharp already; see :mod:`whet.video.sharpness_gate`.
         steady: keep restoration from trembling; see :mod:`whet.video.stabilise`.
-        resume: keep finished parts beside the target until it is complete, and go on behind
+        resume: keep finished segments beside the target until it is complete, and go on behind
             those that an earlier call with the same arguments left.
-        overwrite: whether an existing file may be replaced, and kept parts be given up.
+        overwrite: whether an existing file may be replaced, and kept segments be given up.
         progress: called after every frame with the number of restored frames
             and the number expected, None where the file does not say.
 
     Returns:
         A report. After Ctrl-C, the frames so far are finished as a playable
-        ``NAME.partial.SUFFIX`` beside the target, or with ``resume`` as the last part,
-        and the report says so; a second Ctrl-C gives them up, finished parts excepted.
+        ``NAME.partial.SUFFIX`` beside the target, or with ``resume`` as the last segment,
+        and the report says so; a second Ctrl-C gives them up, finished segments excepted.
 
     Raises:
         MediaError: the source cannot be read, or the target cannot be written.
@@ -140,7 +140,7 @@ def restore_video(
     reader = VideoSource(source)
     job = _Job(session, reader, target, encoding, strength, gate, steady, overwrite, progress)
     try:
-        made = job.in_parts() if resume else job.at_once()
+        made = job.in_segments() if resume else job.at_once()
     except av.error.FFmpegError as error:
         raise MediaError(f"{target} cannot be written: {why(error)}") from error
     finally:
@@ -181,22 +181,22 @@ class _Job:
             target = partial
         return self._report(target, outcome, sink.notes)
 
-    def in_parts(self) -> RestoredVideo:
-        """Write what is missing of the parts, then the target from all of them."""
+    def in_segments(self) -> RestoredVideo:
+        """Write what is missing of the segments, then the target from all of them."""
         target, reader = self.target, self.reader
-        folder = parts_folder(target)
+        folder = segments_folder(target)
         if target.exists() and not self.overwrite:
             raise MediaError(f"{target} exists already; add --overwrite to replace it")
         card = self.session.card
         treatment = {"strength": self.strength, "gate": self.gate, "steady": self.steady}
         claim = fingerprint(reader.path, card, self.encoding, treatment)
         try:
-            sink = PartsSink(folder, reader, self.encoding, claim, overwrite=self.overwrite)
+            sink = SegmentsSink(folder, reader, self.encoding, claim, overwrite=self.overwrite)
             kept, passed = sink.frames, sink.passed
-            passing = bool(sink.parts) and sink.parts[-1].last_passed
+            passing = bool(sink.segments) and sink.segments[-1].last_passed
             # Steadying looks back, but never past a multiple of this.
             looks_back = self.steady and not passing and kept != reader.frame_count
-            warm = kept % segments.PART_FRAMES if looks_back else 0
+            warm = kept % segments.SEGMENT_FRAMES if looks_back else 0
             reader.skip(kept - warm)
             outcome = self._run(sink, kept, passing, warm)
         except (av.error.FFmpegError, OSError) as error:
@@ -205,8 +205,8 @@ class _Job:
         if outcome.interrupted:
             return self._report(folder, outcome, sink.notes, kept, resumable=True)
         with replacing(target, overwrite=self.overwrite, error=MediaError) as temporary:
-            notes = join(temporary, reader, self.encoding, sink.parts)
-        remove_parts(folder)
+            notes = join(temporary, reader, self.encoding, sink.segments)
+        remove_segments(folder)
         return self._report(target, outcome, [*sink.notes, *notes], kept)
 
     def _run(self, sink: Sink, kept: int = 0, passing: bool = False, warm: int = 0) -> Outcome:
@@ -217,7 +217,7 @@ class _Job:
         treatment = Treatment(
             self.strength,
             Gate(passing) if self.gate else None,
-            segments.PART_FRAMES if self.steady else 0,
+            segments.SEGMENT_FRAMES if self.steady else 0,
         )
         start = kept - warm
         return run(

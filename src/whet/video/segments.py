@@ -1,16 +1,16 @@
-"""Long videos in parts: what an interrupted run has finished is not restored again.
+"""Long videos in segments: what an interrupted run has finished is not restored again.
 
-Beside the output stands a folder, ``NAME.whet-parts``, while the run lasts. Every ten seconds of
+Beside the output stands a folder, ``NAME.whet-segments``, while the run lasts. Every ten seconds of
 video, encoded, become one NUT file in it (FFmpeg's own format, which keeps packets as the encoder
 made them, and which players take), and a small JSON file that says when its frames are shown. A
-part counts once its JSON file is there; both get their names when complete. At the end the parts'
+segment counts once its JSON file is there; both get their names when complete. At the end their
 packets and all other packets of the source are copied, in the source's order, into the output,
 and the folder is removed.
 
-Why so: encoded parts take the room of the output and not of its frames; nothing but whole files
-is trusted, so a power cut costs one part; times travel as the integers of the source's time base,
-which no container rounds; and sound, subtitles and chapters are copied once, from the source, as
-in a run without parts. The source is decoded again up to where the run goes on: that takes a
+Why so: encoded segments take the room of the output and not of its frames; nothing but whole files
+is trusted, so a power cut costs one segment; times travel as integers of the source's time base,
+which no container rounds; and sound, subtitles and chapters are copied once, from the source, as in
+a run without segments. The source is decoded again up to where the run goes on: that takes a
 fraction of the time of restoring, and is exact where seeking is not.
 """
 
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from whet.artifact import Card
 
 __all__ = [
-    "PART_FRAMES",
-    "Part",
-    "PartsSink",
+    "SEGMENT_FRAMES",
+    "Segment",
+    "SegmentsSink",
     "fingerprint",
-    "parts_folder",
-    "remove_parts",
+    "remove_segments",
+    "segments_folder",
 ]
 
-PART_FRAMES = 250
-"""Frames of a part: what encoders take for a group of pictures anyway."""
+SEGMENT_FRAMES = 250
+"""Frames of a segment: what encoders take for a group of pictures anyway."""
 
 _NUT = Container("nut")
 _GLOBAL_HEADER: int = cast(Any, FormatFlags.global_header).value
@@ -57,8 +57,8 @@ _OURS = r"\d{6}\.(nut|json|part)|\.whet-[0-9a-f]{12}\.part"
 
 
 @dataclass(frozen=True)
-class Part:
-    """A finished part.
+class Segment:
+    """A finished segment.
 
     Attributes:
         file: its video.
@@ -73,15 +73,15 @@ class Part:
     last_passed: bool
 
 
-def parts_folder(target: Path) -> Path:
-    """Return where the parts of a target are kept while they are needed."""
-    return target.with_name(f"{target.name}.whet-parts")
+def segments_folder(target: Path) -> Path:
+    """Return where the segments of a target are kept while they are needed."""
+    return target.with_name(f"{target.name}.whet-segments")
 
 
 def fingerprint(
     source: Path, card: Card, encoding: Encoding, treatment: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return all that the parts of a run depend on; the parts of another run must not be joined."""
+    """Return all that segments depend on; those of another run must not be joined."""
     status = source.stat()
     return {
         "source": [str(source.resolve()), status.st_size, status.st_mtime_ns],
@@ -92,7 +92,7 @@ def fingerprint(
     }
 
 
-def remove_parts(folder: Path) -> None:
+def remove_segments(folder: Path) -> None:
     """Remove what a run has put into its folder, and the folder if nothing else is in it."""
     with suppress(OSError):
         for path in folder.iterdir():
@@ -101,22 +101,22 @@ def remove_parts(folder: Path) -> None:
         folder.rmdir()
 
 
-class PartsSink:
-    """Encodes frames into parts; goes on behind those that an earlier run finished.
+class SegmentsSink:
+    """Encodes frames into segments; goes on behind those that an earlier run finished.
 
     Args:
-        folder: of the parts; made where it is missing.
+        folder: of the segments; made where it is missing.
         source: what is restored.
         encoding: how.
         run: :func:`fingerprint` of the run.
         overwrite: begin anew whatever stands there.
 
     Attributes:
-        parts: the finished ones.
+        segments: the finished ones.
         notes: see :class:`~whet.video.sink.VideoSink`.
 
     Raises:
-        MediaError: the folder holds another run's parts, or cannot be written.
+        MediaError: the folder holds another run's segments, or cannot be written.
     """
 
     def __init__(
@@ -130,41 +130,41 @@ class PartsSink:
     ) -> None:
         self._folder, self._source, self._encoding = folder, source, encoding
         self.notes: list[str] = []
-        self._open: _PartSink | None = None
+        self._open: _SegmentSink | None = None
         if overwrite and (folder / _RUN).exists():
-            remove_parts(folder)
+            remove_segments(folder)
         if not folder.parent.is_dir():
             raise MediaError(f"{folder.parent}: no such folder; create it first")
         folder.mkdir(exist_ok=True)
         _claim(folder, run)
-        self.parts = list(_finished(folder))
+        self.segments = list(_finished(folder))
 
     @property
     def frames(self) -> int:
-        """Frames in finished parts."""
-        return sum(len(part.times) for part in self.parts)
+        """Frames in finished segments."""
+        return sum(len(segment.times) for segment in self.segments)
 
     @property
     def passed(self) -> int:
-        """Frames in finished parts that passed as they were."""
-        return sum(part.passed for part in self.parts)
+        """Frames in finished segments that passed as they were."""
+        return sum(segment.passed for segment in self.segments)
 
     def write(self, item: Item) -> None:
         """Encode a frame; other packets wait for :func:`~whet.video.concat.join`."""
         if not isinstance(item, Frame):
             return
         if self._open is None:
-            self._open = _PartSink(self._stem(".part"), self._source, self._encoding)
+            self._open = _SegmentSink(self._stem(".part"), self._source, self._encoding)
             self.notes = self._open.notes
         self._open.write(item)
         self._open.passed += item.passed
         self._open.last_passed = item.passed
         self._open.frames += 1
-        if self._open.frames >= PART_FRAMES:
+        if self._open.frames >= SEGMENT_FRAMES:
             self._finish_part()
 
     def _stem(self, suffix: str) -> Path:
-        return self._folder / f"{len(self.parts):06}{suffix}"
+        return self._folder / f"{len(self.segments):06}{suffix}"
 
     def _finish_part(self) -> None:
         if self._open is None:
@@ -173,34 +173,38 @@ class PartsSink:
         done.close()
         file, said = self._stem(".nut"), self._stem(".json")
         self._stem(".part").replace(file)
-        part = Part(file, done.times, done.passed, done.last_passed)
+        segment = Segment(file, done.times, done.passed, done.last_passed)
         with replacing(said, overwrite=True, error=MediaError) as temporary:
-            facts = {"times": part.times, "passed": part.passed, "last_passed": part.last_passed}
+            facts = {
+                "times": segment.times,
+                "passed": segment.passed,
+                "last_passed": segment.last_passed,
+            }
             temporary.write_text(json.dumps(facts))
-        self.parts.append(part)
+        self.segments.append(segment)
 
     def close(self) -> None:
-        """Finish the last part, however short."""
+        """Finish the last segment, however short."""
         self._finish_part()
 
     def abandon(self) -> None:
-        """Give the open part up; finished ones stay."""
+        """Give the open segment up; finished ones stay."""
         if self._open is not None:
             self._open.abandon()
             with suppress(OSError):
                 self._stem(".part").unlink(missing_ok=True)
-        if not self.parts:  # a folder with nothing to go on from would only be in the way
-            remove_parts(self._folder)
+        if not self.segments:  # a folder with nothing to go on from would only be in the way
+            remove_segments(self._folder)
 
 
 def _claim(folder: Path, run: Mapping[str, Any]) -> None:
-    """Write down whose parts these are, or check that they are this run's."""
+    """Write down whose segments these are, or check that they are this run's."""
     said = folder / _RUN
     text = json.dumps(run, indent=1)
     if said.exists():
         if json.dumps(_read_json(said), indent=1) != text:
             raise MediaError(
-                f"{folder} holds parts of another run (other source, model, version or options); "
+                f"{folder} holds another run's segments (other source, model, version or options); "
                 "delete it, or add --overwrite to begin anew"
             )
         return
@@ -215,8 +219,8 @@ def _read_json(path: Path) -> Any:
         raise MediaError(f"{path} is damaged; delete the folder it is in") from error
 
 
-def _finished(folder: Path) -> Iterator[Part]:
-    """Yield the parts from the first on, up to the first that is missing."""
+def _finished(folder: Path) -> Iterator[Segment]:
+    """Yield the segments from the first on, up to the first that is missing."""
     index = 0
     while (said := folder / f"{index:06}.json").exists():
         file = said.with_suffix(".nut")
@@ -224,12 +228,12 @@ def _finished(folder: Path) -> Iterator[Part]:
             return
         facts = _read_json(said)
         times = [(int(pts), int(duration)) for pts, duration in facts["times"]]
-        yield Part(file, times, int(facts["passed"]), bool(facts["last_passed"]))
+        yield Segment(file, times, int(facts["passed"]), bool(facts["last_passed"]))
         index += 1
 
 
-class _PartSink(VideoSink):
-    """A part being written: the video alone, with the times of its packets on record."""
+class _SegmentSink(VideoSink):
+    """A segment being written: the video alone, with the times of its packets on record."""
 
     def __init__(self, path: Path, source: VideoSource, encoding: Encoding) -> None:
         self.times: list[tuple[int, int]] = []

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BOUND", "STILL", "Steadying", "steadied"]
+__all__ = ["BOUND", "STILL", "Stabiliser", "stabilised"]
 
 STILL = 1
 """Levels of 255 by which a value may differ from the frame before and still counts as the same."""
@@ -30,7 +30,9 @@ _CHUNK = 2**16  # values at a time: what fits into a processor's second cache
 Values = NDArray[Any]
 
 
-def steadied(before: Values, degraded: Values, before_restored: Values, restored: Values) -> Values:
+def stabilised(
+    before: Values, degraded: Values, before_restored: Values, restored: Values
+) -> Values:
     """Return ``restored`` with the change of the frame before where that is nearly the same.
 
     Args:
@@ -70,7 +72,7 @@ def _steady(chunks: Sequence[Values], scratch: Values, level: int) -> None:
     result += restored
 
 
-class Steadying:
+class Stabiliser:
     """Takes the frames of a video in order."""
 
     def __init__(self) -> None:
@@ -81,8 +83,8 @@ class Steadying:
         self._last = None
 
     def __call__(self, degraded: Values, restored: Values) -> Values:
-        """Return the frame's steadied result; both arrays are kept and must not change."""
+        """Return the frame's stabilised result; both arrays are kept and must not change."""
         if self._last is not None and self._last[0].shape == degraded.shape:
-            restored = steadied(self._last[0], degraded, self._last[1], restored)
+            restored = stabilised(self._last[0], degraded, self._last[1], restored)
         self._last = (degraded, restored)
         return restored

@@ -21,10 +21,10 @@ from whet.artifact import Card, read_card, shipped
 from whet.errors import WhetError
 from whet.version import __version__
 from whet.web import problems
-from whet.web.guard import Front
+from whet.web.guard import Guard
 from whet.web.live.routes import add_live
 from whet.web.pages.routes import add_pages
-from whet.web.pictures.jobs import Answer, Desk, known_model, model_names
+from whet.web.pictures.jobs import Answer, PictureJobs, known_model, model_names
 from whet.web.pictures.schemas import MEDIA_TYPES, Health, Limits, Model, Options, ScoreTable, body
 from whet.web.problems import RefusedError, documented
 from whet.web.reports import add_reports
@@ -47,8 +47,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     registry = CollectorRegistry()
     process.ProcessCollector(registry=registry)
-    desk = Desk(settings)
-    videos = VideoQueue(settings, desk.session)
+    jobs = PictureJobs(settings)
+    videos = VideoQueue(settings, jobs.session)
     studies = open_studies(settings.studies, settings.database)
 
     @asynccontextmanager
@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         sweeping.cancel()
         with suppress(asyncio.CancelledError):
             await sweeping
-        desk.close()
+        jobs.close()
         await asyncio.to_thread(videos.close)
         for study in studies.values():
             study.store.close()
@@ -75,18 +75,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     _add_problems(app)
-    app.include_router(_restoring(settings, desk, registry))
+    app.include_router(_restoring(settings, jobs, registry))
     app.include_router(video_routes(settings, videos, registry))
-    app.include_router(_about(settings, desk, registry))
+    app.include_router(_about(settings, jobs, registry))
     add_pages(app)
     add_live(app)
     add_reports(app, settings.reports)
     add_study(app, studies)
-    app.add_middleware(Front, settings=settings, registry=registry)
+    app.add_middleware(Guard, settings=settings, registry=registry)
     return app
 
 
-def _restoring(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRouter:
+def _restoring(settings: Settings, jobs: PictureJobs, registry: CollectorRegistry) -> APIRouter:
     """What takes pictures."""
     api = APIRouter(prefix="/api", tags=["pictures"])
     seconds = Histogram(
@@ -109,18 +109,18 @@ def _restoring(settings: Settings, desk: Desk, registry: CollectorRegistry) -> A
         openapi_extra=body("picture", raw=True),
     )
     async def restore(request: Request, options: Annotated[Options, Query()]) -> Response:
-        async with desk.place() as place:
+        async with jobs.slot() as slot:
             upload = await read_upload(request, settings)
             chosen = _chosen(options, upload)
             work = partial(
-                desk.restore,
+                jobs.restore,
                 _part(upload, "picture"),
                 chosen.model,
                 chosen.strength,
                 chosen.format,
                 chosen.quality,
             )
-            answer = await place.run(work)
+            answer = await slot.run(work)
         seconds.labels(chosen.model).observe(answer.seconds)
         pixels.labels(chosen.model).inc(answer.pixels)
         request.scope["whet.facts"] = {
@@ -137,26 +137,26 @@ def _restoring(settings: Settings, desk: Desk, registry: CollectorRegistry) -> A
         openapi_extra=body("picture", "reference", raw=False),
     )
     async def score(request: Request, options: Annotated[Options, Query()]) -> ScoreTable:
-        async with desk.place() as place:
+        async with jobs.slot() as slot:
             upload = await read_upload(request, settings)
             chosen = _chosen(options, upload)
             picture, reference = _part(upload, "picture"), _part(upload, "reference")
-            work = partial(desk.score, picture, reference, chosen.model, chosen.strength)
-            return ScoreTable(**asdict(await place.run(work)))
+            work = partial(jobs.score, picture, reference, chosen.model, chosen.strength)
+            return ScoreTable(**asdict(await slot.run(work)))
 
     return api
 
 
-def _about(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRouter:
+def _about(settings: Settings, jobs: PictureJobs, registry: CollectorRegistry) -> APIRouter:
     """What tells about the server."""
     routes = APIRouter(tags=["server"])
-    taken = Gauge("whet_places_taken", "Pictures waiting or at work", registry=registry)
-    taken.set_function(lambda: desk.taken)
+    taken = Gauge("whet_slots_taken", "Pictures waiting or at work", registry=registry)
+    taken.set_function(lambda: jobs.taken)
 
     @routes.get("/api/models", summary="The models, with their time on this machine")
     async def models() -> list[Model]:
-        desk.time_models()
-        return [_model(name, desk.seconds_per_mpx.get(name)) for name in model_names()]
+        jobs.time_models()
+        return [_model(name, jobs.seconds_per_mpx.get(name)) for name in model_names()]
 
     @routes.get("/api/limits", summary="The largest picture and the longest video")
     async def limits() -> Limits:
@@ -164,8 +164,8 @@ def _about(settings: Settings, desk: Desk, registry: CollectorRegistry) -> APIRo
 
     @routes.get("/healthz", summary="Whether the server takes pictures")
     async def health() -> Health:
-        busy = desk.taken >= settings.workers + settings.waiting
-        return Health(status="busy" if busy else "ok", version=__version__, places_taken=desk.taken)
+        busy = jobs.taken >= settings.workers + settings.waiting
+        return Health(status="busy" if busy else "ok", version=__version__, slots_taken=jobs.taken)
 
     @routes.get("/metrics", summary="For Prometheus", response_class=Response)
     async def metrics() -> Response:

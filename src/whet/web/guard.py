@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from whet.web.problems import RefusedError, response
 from whet.web.settings import Settings, is_loopback
 
-__all__ = ["HEADERS", "Front", "log", "log_as_json"]
+__all__ = ["HEADERS", "Guard", "log", "log_as_json"]
 
 HEADERS: Mapping[str, str] = {
     # Nothing from elsewhere, nothing inline; blob: is what the visitor picked.
@@ -53,7 +53,7 @@ _METHODS = (*_READING, "POST", "PUT", "PATCH", "DELETE")
 _LOG = logging.getLogger("whet.serve")
 
 
-class Front:
+class Guard:
     """ASGI middleware around everything else."""
 
     def __init__(self, app: ASGIApp, settings: Settings, registry: CollectorRegistry) -> None:

@@ -1,8 +1,8 @@
-"""The desk where pictures are taken in, restored one after the other, and given back.
+"""Pictures taken in, restored one after the other, and given back.
 
-A request takes a place before its body is read, so that memory is bounded by
-the number of places. Work cannot be interrupted inside a runtime: when it takes
-too long its request is answered, but its place stays taken until it ends.
+A request takes a slot before its body is read, so that memory is bounded by
+the number of slots. Work cannot be interrupted inside a runtime: when it takes
+too long its request is answered, but its slot stays taken until it ends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from whet.stills.files import restore_picture
 from whet.web.problems import RefusedError
 from whet.web.settings import Settings
 
-__all__ = ["Answer", "Desk", "Place", "Scores", "known_model", "model_names"]
+__all__ = ["Answer", "PictureJobs", "Scores", "Slot", "known_model", "model_names"]
 
 Result = TypeVar("Result")
 
@@ -75,8 +75,8 @@ class _Sent(io.BytesIO):
     name = "the picture"
 
 
-class Place:
-    """A place at the desk, for one request."""
+class Slot:
+    """Room for one request."""
 
     def __init__(self, pool: ThreadPoolExecutor, max_seconds: float) -> None:
         self._pool = pool
@@ -97,7 +97,7 @@ class Place:
             raise RefusedError(503, sentence, {"Retry-After": "10"}) from None
 
 
-class Desk:
+class PictureJobs:
     """Restores for many requests with few workers."""
 
     def __init__(self, settings: Settings) -> None:
@@ -108,16 +108,16 @@ class Desk:
         self._job_seconds = 1.0
         self._timing: set[str] = set()
         self.taken = 0
-        """Places taken, by requests that wait as well as by those at work."""
+        """Slots taken, by requests that wait as well as by those at work."""
         self.seconds_per_mpx: dict[str, float] = {}
         """Model -> measured seconds per megapixel on this machine."""
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Place]:
-        """Take a place while the block runs.
+    async def slot(self) -> AsyncIterator[Slot]:
+        """Take a slot while the block runs.
 
         Raises:
-            RefusedError: 429, every place is taken; its Retry-After is an estimate.
+            RefusedError: 429, every slot is taken; its Retry-After is an estimate.
         """
         if self.taken >= self._settings.workers + self._settings.waiting:
             wait = math.ceil(self.taken * self._job_seconds / self._settings.workers)
@@ -125,16 +125,16 @@ class Desk:
             sentence = f"{self.taken} pictures are waiting already; try again in {seconds} s"
             raise RefusedError(429, sentence, {"Retry-After": seconds})
         self.taken += 1
-        place = Place(self._pool, self._settings.max_seconds)
+        slot = Slot(self._pool, self._settings.max_seconds)
         loop = asyncio.get_running_loop()
         try:
-            yield place
+            yield slot
         finally:
-            if place.job is None:
+            if slot.job is None:
                 self._leave()
             else:
                 # Called at once if the job has ended, else from its thread.
-                place.job.add_done_callback(lambda _: self._leave_from(loop))
+                slot.job.add_done_callback(lambda _: self._leave_from(loop))
 
     def _leave(self) -> None:
         self.taken -= 1

@@ -72,7 +72,7 @@ class Health(BaseModel):
 
     status: Literal["ok", "busy"]
     version: str
-    places_taken: int
+    slots_taken: int
 
 
 class ScoreTable(BaseModel):

@@ -5,7 +5,7 @@ reaches participants. They join by the address of the study alone, and get a tok
 of their own: 128 random bits, the only key to their answers. Below ``/api/study/``
 the front door therefore asks for no administrator's token; it still refuses other
 web sites (403). What a stranger could do is join, so joining is slowed down
-(:class:`_Turnstile`), bodies are small, and pictures are given to participants only,
+(:class:`RateLimiter`), bodies are small, and pictures are given to participants only,
 each when its turn comes.
 
 **Where the token is.** Behind ``#`` in the participant's link, which browsers never
@@ -109,7 +109,7 @@ def _about(studies: Mapping[str, OpenStudy]) -> APIRouter:
 def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
     """What participants do, each by a token of their own."""
     routes = APIRouter(prefix="/api/study/{study}", tags=["study"])
-    turnstile = _Turnstile(_JOIN_BURST, _JOINS_PER_S)
+    limiter = RateLimiter(_JOIN_BURST, _JOINS_PER_S)
 
     @routes.post(
         "/join",
@@ -120,10 +120,10 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
     )
     async def join(study: Id, request: Request) -> Link:
         found = _found(studies, study)
-        said = await _said(request, Joining)
-        if not (said.consented and said.display_ok):
+        body = await _posted(request, Joining)
+        if not (body.consented and body.display_ok):
             raise OutOfTurnError("please agree, and use a window that is large enough, at 100%")
-        turnstile.enter()
+        limiter.enter()
 
         def admit() -> str:
             # Only who really starts gets a number: numbers keep the orders balanced.
@@ -160,11 +160,11 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
         openapi_extra=_body(Answer),
     )
     async def rate(study: Id, trial: Id, request: Request, token: Token = "") -> Receipt:
-        said = await _said(request, Answer)
+        body = await _posted(request, Answer)
 
         def keep() -> Receipt:
             found = _of(studies, study, token)
-            kept = found.store.rate(token, trial, said.answer, said.elapsed_ms)
+            kept = found.store.rate(token, trial, body.answer, body.elapsed_ms)
             return Receipt(answer=kept.answer, fresh=kept.fresh, turn=_turn(found, token))
 
         return await run_in_threadpool(keep)
@@ -181,7 +181,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
     return routes
 
 
-class _Turnstile:
+class RateLimiter:
     """Lets ``burst`` through at once, then ``per_second``; nobody's address is looked at."""
 
     def __init__(self, burst: int, per_second: float) -> None:
@@ -252,7 +252,7 @@ def _facts(study: OpenStudy) -> dict[str, Any]:
     }
 
 
-async def _said(request: Request, form: type[Form]) -> Form:
+async def _posted(request: Request, form: type[Form]) -> Form:
     """Read a small JSON body; its type makes browsers ask before they send it elsewhere."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":

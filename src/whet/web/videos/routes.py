@@ -40,7 +40,7 @@ def video_routes(settings: Settings, queue: VideoQueue, registry: CollectorRegis
     @api.post(
         "",
         status_code=201,
-        summary="Reserve a place for a video",
+        summary="Reserve a slot for a video",
         responses=documented(401, 403, 413, 421, 422, 429),
     )
     async def reserve(options: Annotated[VideoOptions, Query()]) -> VideoStatus:
@@ -99,7 +99,7 @@ def video_routes(settings: Settings, queue: VideoQueue, registry: CollectorRegis
 
 def _measure(queue: VideoQueue, registry: CollectorRegistry) -> None:
     """Let Prometheus and the log hear of videos."""
-    here = Gauge("whet_videos", "Videos that hold a place", registry=registry)
+    here = Gauge("whet_videos", "Videos that hold a slot", registry=registry)
     here.set_function(lambda: len(queue))
     frames = Counter("whet_restored_frames", "Frames restored", ("model",), registry=registry)
     rate = Histogram(

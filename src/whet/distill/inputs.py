@@ -20,14 +20,14 @@ from whet.distill.losses import LOSSES
 from whet.distill.recipes import Recipe
 from whet.errors import InputError
 
-__all__ = ["Material", "held_out_pictures", "needs_teacher", "training_bank"]
+__all__ = ["TrainingInputs", "held_out_pictures", "needs_teacher", "training_bank"]
 
 BANK_SHARE = 0.5
 """Share of every batch that comes from the cached bank when photographs are given as well."""
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingInputs:
     """What a run is trained and validated on, as the user named it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Material:
             )
 
 
-def needs_teacher(recipe: Recipe, material: Material) -> bool:
+def needs_teacher(recipe: Recipe, inputs: TrainingInputs) -> bool:
     """Return whether a teacher has to run beside the student.
 
     Where a bank holds a teacher's outputs they are what is learned from, and none runs.
@@ -72,7 +72,7 @@ def needs_teacher(recipe: Recipe, material: Material) -> bool:
         InputError: one has to, and the recipe names none.
     """
     wanted = [n for n, w in recipe.losses.items() if w and n in LOSSES and LOSSES[n].teacher]
-    if not wanted or any(is_taught(bank) for bank in material.banks):
+    if not wanted or any(is_taught(bank) for bank in inputs.banks):
         return False
     if not recipe.teacher:
         raise InputError(
@@ -82,31 +82,31 @@ def needs_teacher(recipe: Recipe, material: Material) -> bool:
     return True
 
 
-def training_bank(recipe: Recipe, material: Material, device: torch.device | str) -> Bank:
+def training_bank(recipe: Recipe, inputs: TrainingInputs, device: torch.device | str) -> Bank:
     """Return the bank that ``recipe`` is trained on.
 
     Raises:
         InputError: not what the recipe takes.
         DataError: what was named is missing or broken.
     """
-    if recipe.resize_px and material.pairs is None:
+    if recipe.resize_px and inputs.pairs is None:
         raise InputError(f"{recipe.name} squeezes whole pairs; name a folder of them with --pairs")
-    if material.pairs is not None:
-        return _pair_bank(recipe, list_pairs(*material.pairs, split="train"), device)
+    if inputs.pairs is not None:
+        return _pair_bank(recipe, list_pairs(*inputs.pairs, split="train"), device)
     banks: list[Bank] = []
-    if material.banks:
-        banks.append(load_bank(material.banks, device))
-    if material.photos is not None:
+    if inputs.banks:
+        banks.append(load_bank(inputs.banks, device))
+    if inputs.photos is not None:
         _degradations(recipe)
-        split = "all" if material.validation else "train"
-        photos = [p.sharp for p in list_pairs("photos", material.photos, split=split)]
+        split = "all" if inputs.validation else "train"
+        photos = [p.sharp for p in list_pairs("photos", inputs.photos, split=split)]
         banks.append(PhotoBank(photos, recipe.mix, device))
     if len(banks) == 1:
         return banks[0]
     return MixedBank([(banks[0], BANK_SHARE), (banks[1], 1 - BANK_SHARE)])
 
 
-def held_out_pictures(recipe: Recipe, material: Material) -> list[HeldOut]:
+def held_out_pictures(recipe: Recipe, inputs: TrainingInputs) -> list[HeldOut]:
     """Return whole pictures of scenes that are not trained on.
 
     Photographs take turns at the recipe's degradations; pairs are as they are (squeezed
@@ -115,18 +115,18 @@ def held_out_pictures(recipe: Recipe, material: Material) -> list[HeldOut]:
     Raises:
         InputError, DataError: see :func:`training_bank`.
     """
-    if not material.pictures:
+    if not inputs.pictures:
         return []
-    if material.pairs is not None:
-        pairs = _spread(list_pairs(*material.pairs, split="val+test"), material.pictures)
+    if inputs.pairs is not None:
+        pairs = _spread(list_pairs(*inputs.pairs, split="val+test"), inputs.pictures)
         squeezed = f" squeezed to {recipe.resize_px} px" if recipe.resize_px else ""
-        suite = f"{material.pairs[0]}{squeezed}"
+        suite = f"{inputs.pairs[0]}{squeezed}"
         return [HeldOut(pair.name, suite, *_both(pair, recipe.resize_px)) for pair in pairs]
-    folder = material.validation or material.photos
+    folder = inputs.validation or inputs.photos
     if folder is None:
         return []
-    split = "all" if material.validation else "val"
-    chosen = _spread(list_pairs("photos", folder, split=split), material.pictures)
+    split = "all" if inputs.validation else "val"
+    chosen = _spread(list_pairs("photos", folder, split=split), inputs.pictures)
     # A clean picture has no PSNR to gain; only where there is nothing else is it looked at.
     names = sorted(set(_degradations(recipe)) - {"clean"}) or ["clean"]
     return [degraded_picture(p.sharp, names[i % len(names)]) for i, p in enumerate(chosen)]

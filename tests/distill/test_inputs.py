@@ -17,7 +17,7 @@ from commandline import MakePicture, load, save, save_gopro, save_photos
 from whet.data.bank import CropBank, MixedBank, PairBank, PhotoBank
 from whet.data.bank_files import make_bank
 from whet.degrade.pictures import HeldOut, degraded_picture
-from whet.distill.material import Material, held_out_pictures, needs_teacher, training_bank
+from whet.distill.inputs import TrainingInputs, held_out_pictures, needs_teacher, training_bank
 from whet.distill.recipes import RECIPES, Stage, override
 from whet.distill.validate import PSNR_CEILING_DB, restore_bytes, validate
 from whet.errors import DataError, InputError
@@ -49,15 +49,15 @@ def bank(tmp_path: Path, photos: Path) -> Path:
 
 
 def test_photographs_are_degraded_as_they_are_drawn(photos: Path) -> None:
-    bank = training_bank(PHOTOGRAPHS, Material(photos), "cpu")
+    bank = training_bank(PHOTOGRAPHS, TrainingInputs(photos), "cpu")
     assert isinstance(bank, PhotoBank)
     batch = bank.batch(0, 0, 4, 16)
     assert not torch.equal(batch.degraded, batch.sharp)
 
 
 def test_scenes_are_held_out_of_the_photographs(photos: Path) -> None:
-    bank = training_bank(PHOTOGRAPHS, Material(photos), "cpu")
-    held_out = held_out_pictures(PHOTOGRAPHS, Material(photos))
+    bank = training_bank(PHOTOGRAPHS, TrainingInputs(photos), "cpu")
+    held_out = held_out_pictures(PHOTOGRAPHS, TrainingInputs(photos))
     assert isinstance(bank, PhotoBank)
     assert len(bank) + len(held_out) == len(SCENES)
     assert held_out
@@ -67,15 +67,15 @@ def test_all_photographs_are_trained_on_when_others_are_held_out(
     photos: Path, tmp_path: Path, picture: MakePicture
 ) -> None:
     others = save_photos(tmp_path / "others", picture, ["weir", "dune"], side=40)
-    material = Material(photos, validation=others)
-    bank = training_bank(PHOTOGRAPHS, material, "cpu")
+    inputs = TrainingInputs(photos, validation=others)
+    bank = training_bank(PHOTOGRAPHS, inputs, "cpu")
     assert isinstance(bank, PhotoBank)
     assert len(bank) == len(SCENES)
-    assert {p.name for p in held_out_pictures(PHOTOGRAPHS, material)} == {"weir", "dune"}
+    assert {p.name for p in held_out_pictures(PHOTOGRAPHS, inputs)} == {"weir", "dune"}
 
 
 def test_pairs_are_cropped_at_full_resolution(gopro: Path) -> None:
-    bank = training_bank(PAIRS, Material(pairs=("gopro", gopro)), "cpu")
+    bank = training_bank(PAIRS, TrainingInputs(pairs=("gopro", gopro)), "cpu")
     assert type(bank) is CropBank
     # Two training sequences of two frames, one of them held out.
     assert len(bank) == 2
@@ -83,7 +83,7 @@ def test_pairs_are_cropped_at_full_resolution(gopro: Path) -> None:
 
 
 def test_pairs_are_squeezed_whole_where_the_recipe_says_so(gopro: Path) -> None:
-    bank = training_bank(SQUEEZED, Material(pairs=("gopro", gopro)), "cpu")
+    bank = training_bank(SQUEEZED, TrainingInputs(pairs=("gopro", gopro)), "cpu")
     assert isinstance(bank, PairBank)
     batch = bank.batch(0, 0, 2, 16)
     squeezed = []
@@ -96,7 +96,9 @@ def test_pairs_are_squeezed_whole_where_the_recipe_says_so(gopro: Path) -> None:
 
 
 def test_only_the_first_pairs_are_used_where_the_recipe_says_so(gopro: Path) -> None:
-    bank = training_bank(replace(PAIRS, pair_limit=1), Material(pairs=("gopro", gopro)), "cpu")
+    bank = training_bank(
+        replace(PAIRS, pair_limit=1), TrainingInputs(pairs=("gopro", gopro)), "cpu"
+    )
     assert isinstance(bank, CropBank)
     assert len(bank) == 1
 
@@ -109,17 +111,17 @@ def test_small_degraded_pictures_are_enlarged_to_their_sharp_partners(
         small = Image.fromarray(sharp).resize((32, 24), Image.Resampling.BICUBIC)
         save(sharp, tmp_path / f"DIV2K_{part}_HR" / f"{name}.png")
         save(np.array(small), tmp_path / f"DIV2K_{part}_LR_bicubic" / "X2" / f"{name}x2.png")
-    material = Material(pairs=("div2k", tmp_path))
-    batch = training_bank(PAIRS, material, "cpu").batch(0, 0, 1, 48)
+    inputs = TrainingInputs(pairs=("div2k", tmp_path))
+    batch = training_bank(PAIRS, inputs, "cpu").batch(0, 0, 1, 48)
     assert batch.degraded.shape == batch.sharp.shape == (1, 3, 48, 48)
-    (held_out,) = held_out_pictures(PAIRS, material)
+    (held_out,) = held_out_pictures(PAIRS, inputs)
     # Pillow enlarges with the same kernel, but rounds in between.
     expected = np.array(small.resize((64, 48), Image.Resampling.BICUBIC)).astype(int)
     assert np.abs(held_out.degraded - expected).max() <= 3
 
 
 def test_a_bank_and_photographs_share_every_batch(photos: Path, bank: Path) -> None:
-    mixed = training_bank(PHOTOGRAPHS, Material(photos, banks=(bank,)), "cpu")
+    mixed = training_bank(PHOTOGRAPHS, TrainingInputs(photos, banks=(bank,)), "cpu")
     assert isinstance(mixed, MixedBank)
     batch = mixed.batch(0, 0, 6, 16)
     assert batch.taught is not None
@@ -127,16 +129,16 @@ def test_a_bank_and_photographs_share_every_batch(photos: Path, bank: Path) -> N
 
 
 def test_a_bank_alone_is_a_bank_alone(bank: Path) -> None:
-    only = training_bank(PHOTOGRAPHS, Material(banks=(bank,)), "cpu")
+    only = training_bank(PHOTOGRAPHS, TrainingInputs(banks=(bank,)), "cpu")
     assert isinstance(only, CropBank)
-    assert held_out_pictures(PHOTOGRAPHS, Material(banks=(bank,))) == []
+    assert held_out_pictures(PHOTOGRAPHS, TrainingInputs(banks=(bank,))) == []
 
 
 # Validation
 
 
 def test_held_out_photographs_take_turns_at_the_degradations(photos: Path) -> None:
-    others = Material(banks=(Path("bank"),), validation=photos)
+    others = TrainingInputs(banks=(Path("bank"),), validation=photos)
     pictures = held_out_pictures(PHOTOGRAPHS, others)
     assert len(pictures) == len(SCENES)
     assert [p.suite for p in pictures] == ["bicubic-x2", "shake-srgb"] * 2 + ["bicubic-x2"]
@@ -154,7 +156,7 @@ def test_a_photograph_is_degraded_by_its_name_alone(photos: Path, tmp_path: Path
 
 
 def test_held_out_pairs_are_of_other_sequences_than_those_trained_on(gopro: Path) -> None:
-    pictures = held_out_pictures(PAIRS, Material(pairs=("gopro", gopro)))
+    pictures = held_out_pictures(PAIRS, TrainingInputs(pairs=("gopro", gopro)))
     sequences = {p.name.split("/")[0] for p in pictures}
     assert "GOPR0003" in sequences
     assert len(sequences) == 2
@@ -162,15 +164,15 @@ def test_held_out_pairs_are_of_other_sequences_than_those_trained_on(gopro: Path
 
 
 def test_squeezed_pairs_say_so(gopro: Path) -> None:
-    pictures = held_out_pictures(SQUEEZED, Material(pairs=("gopro", gopro)))
+    pictures = held_out_pictures(SQUEEZED, TrainingInputs(pairs=("gopro", gopro)))
     assert {p.suite for p in pictures} == {"gopro squeezed to 16 px"}
     assert {p.sharp.shape for p in pictures} == {(16, 16, 3)}
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, 0), (1, 1), (3, 3), (50, 5)])
 def test_no_more_pictures_than_asked_for(photos: Path, count: int, expected: int) -> None:
-    material = Material(banks=(Path("bank"),), validation=photos, pictures=count)
-    assert len(held_out_pictures(PHOTOGRAPHS, material)) == expected
+    inputs = TrainingInputs(banks=(Path("bank"),), validation=photos, pictures=count)
+    assert len(held_out_pictures(PHOTOGRAPHS, inputs)) == expected
 
 
 # What does not fit together
@@ -178,44 +180,44 @@ def test_no_more_pictures_than_asked_for(photos: Path, count: int, expected: int
 
 def test_nothing_to_train_on_is_refused() -> None:
     with pytest.raises(InputError, match="--photos DIR, --pairs DIR or --bank DIR"):
-        Material(validation=Path("photos"))
+        TrainingInputs(validation=Path("photos"))
 
 
 @pytest.mark.parametrize("other", ["photos", "validation", "banks"])
 def test_pairs_beside_something_else_are_refused(other: str) -> None:
     beside = {other: (Path("x"),) if other == "banks" else Path("x")}
     with pytest.raises(InputError, match="leave --photos, --validation and --bank out"):
-        Material(pairs=("pairs", Path("p")), **beside)  # type: ignore[arg-type]
+        TrainingInputs(pairs=("pairs", Path("p")), **beside)  # type: ignore[arg-type]
 
 
 def test_photographs_are_not_held_out_of_themselves(photos: Path) -> None:
     with pytest.raises(InputError, match="leave --validation out"):
-        Material(photos, validation=photos.parent / "." / photos.name)
+        TrainingInputs(photos, validation=photos.parent / "." / photos.name)
 
 
 def test_a_recipe_without_degradations_takes_no_photographs(photos: Path, bank: Path) -> None:
     recipe = RECIPES["quick"]
     with pytest.raises(InputError, match=r"--set mix\.NAME=1"):
-        training_bank(recipe, Material(photos), "cpu")
+        training_bank(recipe, TrainingInputs(photos), "cpu")
     with pytest.raises(InputError, match=r"--set mix\.NAME=1"):
-        held_out_pictures(recipe, Material(banks=(bank,), validation=photos))
+        held_out_pictures(recipe, TrainingInputs(banks=(bank,), validation=photos))
 
 
 def test_a_recipe_that_squeezes_takes_pairs_alone(bank: Path) -> None:
     with pytest.raises(InputError, match="name a folder of them with --pairs"):
-        training_bank(RECIPES["founding"], Material(banks=(bank,)), "cpu")
+        training_bank(RECIPES["founding"], TrainingInputs(banks=(bank,)), "cpu")
 
 
 def test_sharp_pictures_alone_are_no_pairs(tmp_path: Path, picture: MakePicture) -> None:
     for part, name in (("train", "0001"), ("valid", "0801")):
         save(picture(16, 16), tmp_path / f"DIV2K_{part}_HR" / f"{name}.png")
     with pytest.raises(InputError, match="train on it with --photos"):
-        training_bank(PAIRS, Material(pairs=("div2k", tmp_path)), "cpu")
+        training_bank(PAIRS, TrainingInputs(pairs=("div2k", tmp_path)), "cpu")
 
 
 def test_a_folder_without_the_banks_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="write one with `whet data make`"):
-        training_bank(PAIRS, Material(banks=(tmp_path,)), "cpu")
+        training_bank(PAIRS, TrainingInputs(banks=(tmp_path,)), "cpu")
 
 
 def test_a_teacher_runs_only_for_losses_that_need_it_and_where_no_bank_holds_its_outputs(
@@ -224,8 +226,8 @@ def test_a_teacher_runs_only_for_losses_that_need_it_and_where_no_bank_holds_its
     for name, teacher in (("taught", "maxim-gopro"), ("plain", "")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "bank.json").write_text(json.dumps({"teacher": teacher}))
-    photographs, plain = Material(Path("photos")), Material(banks=(tmp_path / "plain",))
-    bank = Material(banks=(tmp_path / "plain", tmp_path / "taught"))
+    photographs, plain = TrainingInputs(Path("photos")), TrainingInputs(banks=(tmp_path / "plain",))
+    bank = TrainingInputs(banks=(tmp_path / "plain", tmp_path / "taught"))
     with_teacher = replace(RECIPES["quick"], teacher="maxim")
     assert needs_teacher(with_teacher, photographs)
     assert needs_teacher(with_teacher, plain)
