@@ -55,9 +55,9 @@ def test_all_reports_are_written_with_identity_first(
 def test_all_suites_can_be_asked_for_beside_pairs(
     tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.evaluate import run
+    from whet.evaluate import catalogue
 
-    monkeypatch.setattr(run, "SUITES", {"sharp": run.SUITES["sharp"]})
+    monkeypatch.setattr(catalogue, "SUITES", {"sharp": catalogue.SUITES["sharp"]})
     found = compare([], tmp_path / "out", suites=["all"], pairs=("pairs", pairs), limit=1)
     assert names(found) == ["pairs", "sharp"]
 
@@ -103,10 +103,9 @@ def test_pairs_alone_bring_no_synthetic_suites(
 def test_photographs_beside_pairs_are_not_left_out(
     tmp_path: Path, photos: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.evaluate import run
+    from whet.evaluate import catalogue
 
-    some = {name: run.SUITES[name] for name in ("sharp", "bicubic-x3")}
-    monkeypatch.setattr(run, "SUITES", some)
+    monkeypatch.setattr(catalogue, "FAMILIES", {"standard": ("sharp", "bicubic-x3")})
     evaluation = compare([], tmp_path / "out", photos=photos, pairs=("pairs", pairs))
     assert names(evaluation) == ["pairs", "sharp", "bicubic-x3"]
 

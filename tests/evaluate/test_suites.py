@@ -37,11 +37,32 @@ def test_every_synthetic_suite_names_a_degradation_that_exists() -> None:
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_yields_uint8_pictures_of_the_sharp_size(name: str, photos: Path) -> None:
     suite = open_suite(name, photos, limit=1)
-    (item,) = suite
-    assert len(suite) == 1
-    assert item.degraded.shape == item.sharp.shape == (48, 64, 3)
-    assert item.degraded.dtype == item.sharp.dtype == np.uint8
-    assert (item.degraded == item.sharp).all() == (name == "sharp")
+    items = list(suite)
+    assert len(suite) == len(items) == (4 if SUITES[name].source == "clips" else 1)
+    shape = {"photos": (48, 64, 3), "clips": (42, 56, 3), "pages": (480, 640, 3)}
+    untouched = name in ("sharp", "half-1.6-sharp", "half-x2-sharp", "half-1.0-sharp")
+    for item in items:
+        assert item.degraded.shape == item.sharp.shape == shape[SUITES[name].source]
+        assert item.degraded.dtype == item.sharp.dtype == np.uint8
+        same = item.compared(item.degraded) == item.compared(item.sharp)
+        assert same.all() == untouched
+
+
+def test_halves_are_compared_on_one_side_whatever_is_cut(photos: Path) -> None:
+    soft = open_suite("half-1.6-soft", photos, limit=1)
+    for suite, columns in (
+        (soft, (32, 64)),
+        (centred(soft, 20, 10), (10, 20)),
+        (resized(soft, 32, 24), (16, 32)),
+    ):
+        (item,) = suite
+        assert item.columns == columns
+        assert (item.compared(item.degraded) != item.compared(item.sharp)).any()
+    (alone,) = open_suite("half-1.6-alone", photos, limit=1)
+    (both,) = soft
+    assert (alone.degraded[:, 32:] == both.degraded[:, 32:]).all()
+    assert (both.degraded[:, :32] == both.sharp[:, :32]).all()
+    assert (alone.degraded[:, :32] != both.degraded[:, :32]).any()
 
 
 def test_a_suite_yields_the_same_pixels_on_every_pass_and_for_any_selection(photos: Path) -> None:

@@ -244,9 +244,11 @@ def sides(option: str, text: str, example: str) -> tuple[int, int]:
 def evaluate(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="repeatable")] = None,
     suite: Annotated[
-        list[str] | None, typer.Option(help="repeatable; default: all, none beside --pairs alone")
+        list[str] | None,
+        typer.Option(help="suite, family (soft, files, ...) or all; default: standard"),
     ] = None,
     photos: Photos = None,
+    clips: Annotated[Path | None, typer.Option(help="folder of videos for suites of clips")] = None,
     pairs: Pairs = None,
     kind: Kind = "pairs",
     limit: Annotated[int | None, typer.Option(min=1, help="pictures per suite")] = None,
@@ -278,6 +280,7 @@ def evaluate(
             output,
             suites=suite or [],
             photos=photos,
+            clips=clips,
             pairs=(kind, pairs) if pairs else None,
             limit=limit,
             baselines=baseline if baseline is not None else ["unsharp", "cas"],

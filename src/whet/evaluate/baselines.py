@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import InputError
+from whet.evaluate.gaussian import gaussian
 from whet.metrics import psnr
 
 __all__ = [
@@ -146,22 +147,7 @@ since a user does not know what happened to the picture."""
 
 def _detail(picture: Image, radius_px: float) -> Image:
     """Return ``picture - gaussian(picture)`` for (H, W, C), edges replicated."""
-    reach = math.ceil(3 * radius_px)
-    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * radius_px**2))
-    weights /= weights.sum()
-    blurred = picture
-    for axis in (0, 1):
-        margin = [(0, 0)] * picture.ndim
-        margin[axis] = (reach, reach)
-        padded = np.pad(blurred, margin, "edge")
-        length = picture.shape[axis]
-        blurred = np.zeros_like(picture)
-        for offset, weight in enumerate(weights.tolist()):
-            window = (
-                padded[offset : offset + length] if axis == 0 else padded[:, offset:][:, :length]
-            )
-            blurred += weight * window
-    return picture - blurred
+    return picture - gaussian(picture, radius_px, math.ceil(3 * radius_px), "edge")
 
 
 def _quantise(picture: NDArray[np.floating]) -> Pixels:

@@ -97,6 +97,7 @@ class SuiteResult:
         pictures: what was scored.
         rows: identity first, then the restorers as given.
         triplets: pictures to look at; never in the JSON.
+        family: suites that are summarised together, "" for none.
     """
 
     name: str
@@ -105,6 +106,7 @@ class SuiteResult:
     pictures: Sequence[PictureInfo]
     rows: Sequence[Row]
     triplets: Sequence[Triplet] = field(default=(), repr=False)
+    family: str = ""
 
     def groups(self) -> dict[str, SuiteResult]:
         """Return the same scores for each group of at least two pictures, if there are several."""
@@ -238,6 +240,7 @@ def _estimate(values: NDArray[np.float64]) -> Estimate:
 def _suite_to_json(suite: SuiteResult) -> dict[str, Any]:
     return {
         "name": suite.name,
+        "family": suite.family,
         "description": suite.description,
         "resized_to": suite.resized_to,
         "pictures": [vars(picture) for picture in suite.pictures],
@@ -265,4 +268,11 @@ def _suite_from_json(data: Mapping[str, Any]) -> SuiteResult:
         raise ValueError("not every picture has a value")
     size = data["resized_to"]
     resized_to = None if size is None else (int(size[0]), int(size[1]))
-    return SuiteResult(data["name"], data["description"], resized_to, pictures, summarise(values))
+    return SuiteResult(
+        data["name"],
+        data["description"],
+        resized_to,
+        pictures,
+        summarise(values),
+        family=data.get("family", ""),
+    )

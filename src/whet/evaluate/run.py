@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from whet.errors import InputError
+from whet.evaluate.catalogue import STANDARD, named
 from whet.evaluate.metrics import chosen as metrics_chosen
 from whet.evaluate.report.html import write_report
 from whet.evaluate.report.sheets import FOLDER
@@ -13,14 +14,11 @@ from whet.evaluate.restorers import restorers
 from whet.evaluate.results import Evaluation
 from whet.evaluate.score import Progress
 from whet.evaluate.score import evaluate as evaluate_suites
-from whet.evaluate.suites import SUITES, Suite, centred, open_pairs, open_suite, resized
+from whet.evaluate.suites import Suite, centred, open_pairs, open_suite, resized
 from whet.files import reason
 
-__all__ = [
-    "compare",
-]
+__all__ = ["compare"]
 
-ALL = "all"
 REPORT_FILES = ("report.json", "report.md", "report.html")
 
 
@@ -30,6 +28,7 @@ def compare(
     *,
     suites: Sequence[str] = (),
     photos: Path | None = None,
+    clips: Path | None = None,
     pairs: tuple[str, Path] | None = None,
     limit: int | None = None,
     baselines: Sequence[str] = ("unsharp", "cas"),
@@ -47,9 +46,11 @@ def compare(
 
     Args:
         models: names of shipped models or paths of model files; the first leads.
-        suites: keys of :data:`~whet.evaluate.suites.SUITES`, or "all"; none means all of them,
-            or none at all when ``pairs`` are given without ``photos``.
+        suites: keys of :data:`~whet.evaluate.catalogue.SUITES` or of ``FAMILIES``, or "all";
+            none means the family "standard", or no suite when ``pairs`` are given without
+            ``photos``.
         photos: photographs for these suites; None takes those that come with whet.
+        clips: videos for suites of clips; None moves photographs.
         pairs: (kind, folder) of real pairs to score as well.
         limit: pictures per suite.
         teacher: key of ``whet.models.TEACHERS`` to score too.
@@ -70,9 +71,8 @@ def compare(
     if window and resize:
         raise InputError("--window and --resize exclude each other; leave one out")
     chosen: list[Suite] = [open_pairs(pairs[1], pairs[0], limit=limit)] if pairs else []
-    names = suites or (() if pairs and photos is None else (ALL,))
-    names = tuple(SUITES) if ALL in names else names
-    chosen += [open_suite(name, photos, limit) for name in names]
+    names = named(suites or (() if pairs and photos is None else (STANDARD,)))
+    chosen += [open_suite(name, photos, limit, clips) for name in names]
     if window:
         chosen = [centred(suite, *window) for suite in chosen]
     if resize:

@@ -80,7 +80,11 @@ def score(
     pictures = []
     for done, item in enumerate(suite, 1):
         restored = {name: _restore(name, restorer, item) for name, restorer in everyone.items()}
-        psnr_db = {name: totals[name].add(restored[name], item.sharp)["psnr"] for name in everyone}
+        sharp = item.compared(item.sharp)
+        psnr_db = {
+            name: totals[name].add(item.compared(restored[name]), sharp)["psnr"]
+            for name in everyone
+        }
         pictures.append(_info(item))
         before, after = min(psnr_db[IDENTITY], PSNR_CEILING_DB), min(psnr_db[lead], PSNR_CEILING_DB)
         gallery.offer(item, restored, gain_db=after - before)
@@ -91,7 +95,13 @@ def score(
     values = {name: _capped(total.values) for name, total in totals.items()}
     rows = summarise(values)
     return SuiteResult(
-        suite.name, suite.description, suite.resized_to, pictures, rows, gallery.triplets()
+        suite.name,
+        suite.description,
+        suite.resized_to,
+        pictures,
+        rows,
+        gallery.triplets(),
+        family=suite.family,
     )
 
 
@@ -106,7 +116,7 @@ def _restore(name: str, restorer: Restorer, item: Item) -> Pixels:
 
 
 def _info(item: Item) -> PictureInfo:
-    height, width = item.sharp.shape[:2]
+    height, width = item.compared(item.sharp).shape[:2]
     return PictureInfo(item.name, item.scene, item.group, item.note, width, height)
 
 

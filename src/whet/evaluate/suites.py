@@ -5,14 +5,15 @@ degraded version of a photograph depends on the photograph's name and the suite
 alone, so two runs, on two machines, with more or fewer photographs, score the
 same pixels (up to one level where a codec rounds).
 
-A new synthetic suite is one line in :data:`SUITES`.
+A new synthetic suite is one line in :data:`whet.evaluate.catalogue.SUITES`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,14 +24,18 @@ from PIL import Image
 from whet.data.scenes import stable_hash
 from whet.data.sources import Pair, list_pairs
 from whet.errors import DataError, InputError, MissingExtraError
+from whet.evaluate import pages
+from whet.evaluate.catalogue import FAMILIES, SUITES, SuiteSpec, View, Views
+from whet.evaluate.clips import clip_files, halved_clip, pan
 from whet.image import read
 
-__all__ = ["SUITES", "Item", "Suite", "SuiteSpec", "centred", "open_pairs", "open_suite", "resized"]
+__all__ = ["SUITES", "Item", "Suite", "centred", "open_pairs", "open_suite", "resized"]
 
 Pixels = NDArray[np.uint8]
 
 HELD_OUT = Path(__file__).resolve().parent.parent / "demo_data" / "heldout"
 """Photographs that come with whet and are in no training set."""
+MOST_CLIPS = 6
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Item:
         scene: pictures of one scene are not independent.
         group: category by which means are broken down, "" for none.
         note: what was done to the picture, "" for nothing.
+        columns: (first, end) of those that are compared, None for all of them.
     """
 
     name: str
@@ -52,6 +58,11 @@ class Item:
     scene: str
     group: str = ""
     note: str = ""
+    columns: tuple[int, int] | None = None
+
+    def compared(self, pixels: Pixels) -> Pixels:
+        """Return the part of a picture of this item's size that is compared."""
+        return pixels if self.columns is None else pixels[:, slice(*self.columns)]
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Suite:
         load: starts a new pass over the items.
         resized_to: (width, height) to which pictures were squashed, or None. A
             score on resized pictures is not comparable with any other.
+        family: suites that are summarised together, "" for none.
     """
 
     name: str
@@ -72,6 +84,7 @@ class Suite:
     count: int
     load: Callable[[], Iterator[Item]]
     resized_to: tuple[int, int] | None = None
+    family: str = ""
 
     def __iter__(self) -> Iterator[Item]:
         return self.load()
@@ -81,60 +94,78 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class SuiteSpec:
-    """One row of :data:`SUITES`.
+class _Source:
+    """One sharp picture or clip: where it comes from, and how it is loaded."""
 
-    Attributes:
-        degradation: a key of ``whet.degrade.registry.DEGRADATIONS``, or "" for none.
-        description: one sentence for tables.
-    """
-
-    degradation: str
-    description: str
+    name: str
+    scene: str
+    group: str
+    load: Callable[[], Pixels]
 
 
-SUITES: Mapping[str, SuiteSpec] = {
-    "shake-srgb": SuiteSpec("shake-srgb", "camera shake, averaged in sRGB as in GoPro"),
-    "shake-linear": SuiteSpec("shake-linear", "camera shake, averaged in linear light"),
-    "object": SuiteSpec("object", "an object moving before a still background"),
-    "defocus": SuiteSpec("defocus", "out of focus"),
-    "bicubic-x2": SuiteSpec("bicubic-x2", "halved and doubled in size, bicubic"),
-    "bicubic-x3": SuiteSpec("bicubic-x3", "shrunk and enlarged by 3, bicubic"),
-    "call-150k": SuiteSpec("call-150k", "video call, H.264 at 150 kbit/s"),
-    "call-400k": SuiteSpec("call-400k", "video call, H.264 at 400 kbit/s"),
-    "call-1000k": SuiteSpec("call-1000k", "video call, H.264 at 1000 kbit/s"),
-    "sharp": SuiteSpec("", "already sharp: must come back unchanged"),
-}
-
-
-def open_suite(name: str, photos: Path | None = None, limit: int | None = None) -> Suite:
+def open_suite(
+    name: str, photos: Path | None = None, limit: int | None = None, clips: Path | None = None
+) -> Suite:
     """Return a synthetic suite over a folder of sharp photographs.
 
     Args:
         name: a key of :data:`SUITES`.
-        photos: folder of photographs; None takes the held-out ones of whet.
-        limit: take this many, chosen by the hash of their names; None takes all.
+        photos: folder of photographs; None takes the held-out ones of whet. Suites of text
+            draw their own pages.
+        limit: take this many, chosen by the hash of their names; None takes all. Clips are made
+            of six photographs at most.
+        clips: folder of videos for suites of clips; None moves photographs.
 
     Raises:
         InputError: no suite has that name, or the limit is below one.
-        DataError: the folder is missing, empty, or holds a broken picture.
+        DataError: a folder is missing, empty, or holds a broken picture or video.
         MissingExtraError: the suite degrades pictures and PyTorch is not installed.
     """
     if name not in SUITES:
-        raise InputError(f"no suite is called {name!r}; choose one of: {', '.join(SUITES)}")
+        raise InputError(
+            f"no suite is called {name!r}; choose one of: {', '.join(SUITES)}; "
+            f"or a family: {', '.join(FAMILIES)}"
+        )
+    _check_limit(limit)
     spec = SUITES[name]
-    if photos is None and not HELD_OUT.is_dir():
-        raise DataError("no photographs came with this copy of whet; pass --photos FOLDER")
-    degrade = _degrader(spec.degradation) if spec.degradation else _pass_through
-    pairs = _limited(list_pairs("photos", photos or HELD_OUT, "all"), limit)
+    views = spec.views or _degrader(spec.degradation)
+    sources = _sources(spec, photos, limit, clips)
 
     def load() -> Iterator[Item]:
-        for pair in pairs:
-            sharp = _read(pair.sharp)
-            degraded = degrade(sharp, _seed(name, pair.name))
-            yield Item(pair.name, degraded, sharp, pair.scene, _group(pair), spec.degradation)
+        for source in sources:
+            for view in views(source.load(), _seed(name, source.name)):
+                yield _item(source, view, spec.degradation)
 
-    return Suite(name, spec.description, len(pairs), load)
+    count = len(sources) * spec.per_source
+    return Suite(name, spec.description, count, load, family=spec.family)
+
+
+def _sources(
+    spec: SuiteSpec, photos: Path | None, limit: int | None, clips: Path | None
+) -> list[_Source]:
+    if spec.source == "pages":
+        names = [f"page_{number}" for number in range(pages.COUNT)][:limit]
+        return [_Source(n, n, "", partial(pages.page, i)) for i, n in enumerate(names)]
+    if spec.source == "clips" and clips is not None:
+        files = clip_files(clips)[:limit]
+        return [_Source(f.stem, f.stem, "", partial(halved_clip, f)) for f in files]
+    if photos is None and not HELD_OUT.is_dir():
+        raise DataError("no photographs came with this copy of whet; pass --photos FOLDER")
+    if spec.source == "clips":
+        limit = min(limit or MOST_CLIPS, MOST_CLIPS)
+    pairs = _limited(list_pairs("photos", photos or HELD_OUT, "all"), limit)
+    moved = spec.source == "clips"
+    return [_Source(p.name, p.scene, _group(p), partial(_photo, p, moved=moved)) for p in pairs]
+
+
+def _photo(pair: Pair, *, moved: bool) -> Pixels:
+    sharp = _read(pair.sharp)
+    return pan(sharp, stable_hash(pair.name)) if moved else sharp
+
+
+def _item(source: _Source, view: View, note: str) -> Item:
+    name = f"{source.name}, {view.label}" if view.label else source.name
+    return Item(name, view.degraded, view.sharp, source.scene, source.group, note, view.columns)
 
 
 def open_pairs(
@@ -153,6 +184,7 @@ def open_pairs(
         DataError: the folder is missing or anything in it is broken, or the
             data set has no degraded pictures.
     """
+    _check_limit(limit)
     pairs = _limited(list_pairs(kind, root, split), limit)
     if all(pair.degraded is None for pair in pairs):
         raise DataError(
@@ -189,9 +221,16 @@ def resized(suite: Suite, width: int, height: int) -> Suite:
         image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
         return np.array(image)
 
+    def columns(item: Item) -> tuple[int, int] | None:
+        if item.columns is None:
+            return None
+        first, end = (round(c * width / item.sharp.shape[1]) for c in item.columns)
+        return first, end
+
     def load() -> Iterator[Item]:
         for item in suite:
-            yield replace(item, degraded=squash(item.degraded), sharp=squash(item.sharp))
+            degraded, sharp = squash(item.degraded), squash(item.sharp)
+            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item))
 
     name = f"{suite.name}, RESIZED to {width} x {height}"
     return replace(suite, name=name, load=load, resized_to=(width, height))
@@ -209,9 +248,17 @@ def centred(suite: Suite, width: int, height: int) -> Suite:
         left = max(0, pixels.shape[1] - width) // 2
         return pixels[top : top + height, left : left + width].copy()
 
+    def columns(item: Item) -> tuple[int, int] | None:
+        if item.columns is None:
+            return None
+        left = max(0, item.sharp.shape[1] - width) // 2
+        first, end = (min(max(c - left, 0), width) for c in item.columns)
+        return first, end
+
     def load() -> Iterator[Item]:
         for item in suite:
-            yield replace(item, degraded=window(item.degraded), sharp=window(item.sharp))
+            degraded, sharp = window(item.degraded), window(item.sharp)
+            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item))
 
     return replace(suite, name=f"{suite.name}, middle {width} x {height}", load=load)
 
@@ -226,11 +273,14 @@ def _group(pair: Pair) -> str:
     return word.group().lower() if word else ""
 
 
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise InputError(f"a suite needs at least one picture, not {limit}")
+
+
 def _limited(pairs: list[Pair], limit: int | None) -> list[Pair]:
     if limit is None:
         return pairs
-    if limit < 1:
-        raise InputError(f"a suite needs at least one picture, not {limit}")
     chosen = sorted(pairs, key=lambda pair: stable_hash(pair.name))[:limit]
     return sorted(chosen, key=lambda pair: pair.name)
 
@@ -243,24 +293,20 @@ def _read(path: Path) -> Pixels:
     return pixels.astype(np.uint8)
 
 
-def _pass_through(sharp: Pixels, seed: int) -> Pixels:  # noqa: ARG001
-    return sharp.copy()
-
-
-def _degrader(name: str) -> Callable[[Pixels, int], Pixels]:
-    """Return ``(sharp, seed) -> degraded`` on uint8 HWC; PyTorch is imported here at the latest."""
+def _degrader(name: str) -> Views:
+    """Return the degradation's views; PyTorch is imported here at the latest."""
     _require_torch()
     import torch
 
     from whet.degrade.registry import degrade
 
-    def apply(sharp: Pixels, seed: int) -> Pixels:
+    def views(sharp: Pixels, seed: int) -> list[View]:
         tensor = torch.tensor(sharp).permute(2, 0, 1)[None].float() / 255
         degraded = degrade(name, tensor, [seed])[0].permute(1, 2, 0)
-        result: Pixels = (degraded * 255).round().to(torch.uint8).contiguous().numpy()
-        return result
+        levels: Pixels = (degraded * 255).round().to(torch.uint8).contiguous().numpy()
+        return [View(levels, sharp)]
 
-    return apply
+    return views
 
 
 def _enlarged(pixels: Pixels, size: tuple[int, ...]) -> Pixels:

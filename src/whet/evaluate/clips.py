@@ -1,0 +1,171 @@
+"""Short clips through real codecs: calls as they arrive and ordinary video.
+
+A clip is a photograph under a moving window, or the frames of a real one at half their size,
+so that what its own coding did to it vanishes. The frames before coding are what the decoded
+ones are compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from whet.errors import DataError
+from whet.evaluate.fixed import soft
+
+__all__ = ["CALL_H264", "CALL_VP9", "FRAMES", "SCORED", "Coding", "coded", "ordinary", "pan"]
+
+Pixels = NDArray[np.uint8]
+
+FRAMES = 24
+SCORED = (5, 11, 17, 23)
+"""Frames of a clip that are scored, once the encoder has settled."""
+SIZE = (640, 360)
+FPS = 30
+DRIFT_PX, TREMOR_PX = 1.5, 0.3
+"""Standard deviations per axis and frame: of a clip's steady motion and of what is added to it."""
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How a clip is coded.
+
+    Attributes:
+        encoder, decoder: FFmpeg's names.
+        options: of the encoder.
+        bit_rate: bits per second, 0 where the options fix the quality.
+        sigma_px: of a Gaussian that softens the frames before, 0 for none.
+    """
+
+    encoder: str
+    decoder: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    bit_rate: int = 0
+    sigma_px: float = 0.0
+
+
+_CONSTANT = {"maxrate": "400k", "minrate": "400k", "bufsize": "400k"}
+_QUIET = {"x264-params": "log-level=none"}
+CALL_H264 = Coding(
+    "libx264",
+    "h264",
+    {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline", **_CONSTANT, **_QUIET},
+    400_000,
+)
+CALL_VP9 = Coding(
+    "libvpx-vp9",
+    "vp9",
+    {"deadline": "realtime", "cpu-used": "7", "lag-in-frames": "0", **_CONSTANT},
+    400_000,
+)
+
+
+def ordinary(crf: int, sigma_px: float = 0.0) -> Coding:
+    """Return H.264 as files hold it, by x264's ``veryfast`` at a constant rate factor."""
+    return Coding(
+        "libx264", "h264", {"preset": "veryfast", "crf": str(crf), **_QUIET}, sigma_px=sigma_px
+    )
+
+
+def pan(sharp: Pixels, seed: int) -> Pixels:
+    """Return uint8 (24, H, W, 3): a window that drifts and trembles over a photograph.
+
+    The window has 640 x 360 pixels, less where seven eighths of the photograph are smaller.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = sharp.shape[:2]
+    w, h = (
+        min(most, max(2, side * 7 // 16 * 2))
+        for most, side in zip(SIZE, (width, height), strict=True)
+    )
+    steps = DRIFT_PX * rng.standard_normal(2) + TREMOR_PX * rng.standard_normal((FRAMES, 2))
+    path = steps.cumsum(0)
+    room = (np.array([height, width]) - (h, w)) / 2
+    path = room + np.clip(path - path.mean(0), -room, room)
+    image = Image.fromarray(sharp)
+    affine, bicubic = Image.Transform.AFFINE, Image.Resampling.BICUBIC
+    moved = [image.transform((w, h), affine, (1, 0, x, 0, 1, y), bicubic) for y, x in path]
+    return np.stack([np.array(frame) for frame in moved])
+
+
+def coded(frames: Pixels, coding: Coding) -> Pixels:
+    """Return ``frames`` (T, H, W, 3), H and W even, after coding and decoding.
+
+    Raises:
+        DataError: the codec is missing from this build of FFmpeg, or dropped frames.
+    """
+    try:
+        encoder: Any = av.CodecContext.create(coding.encoder, "w")
+    except ValueError as error:
+        raise DataError(
+            f"this build of PyAV has no {coding.encoder}; install a complete one"
+        ) from error
+    encoder.height, encoder.width = frames.shape[1:3]
+    encoder.pix_fmt, encoder.framerate, encoder.time_base = "yuv420p", FPS, Fraction(1, FPS)
+    encoder.thread_count = 1  # with several, the bits depend on the machine
+    if coding.bit_rate:
+        encoder.bit_rate = coding.bit_rate
+    encoder.options = dict(coding.options)
+    packets = []
+    for index, pixels in enumerate(frames):
+        if coding.sigma_px:
+            pixels = soft(pixels, 0, sigma_px=coding.sigma_px)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame.pts = index
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    decoder: Any = av.CodecContext.create(coding.decoder, "r")
+    decoder.thread_count = 1
+    decoded = [frame for packet in packets for frame in decoder.decode(packet)]
+    decoded += decoder.decode(None)
+    if len(decoded) != len(frames):
+        raise DataError(
+            f"{coding.encoder} returned {len(decoded)} of {len(frames)} frames; "
+            "install a complete build of PyAV"
+        )
+    return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded])
+
+
+def clip_files(folder: Path) -> list[Path]:
+    """Return the videos of a folder.
+
+    Raises:
+        DataError: it holds none.
+    """
+    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not found:
+        raise DataError(f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}); name another")
+    return found
+
+
+def halved_clip(path: Path) -> Pixels:
+    """Return the first 24 frames of a video at half its size: uint8 (T, H, W, 3), sides even.
+
+    Raises:
+        DataError: it cannot be decoded or has fewer frames.
+    """
+    try:
+        frames = list(_first_frames(path))
+    except (OSError, av.FFmpegError) as error:
+        raise DataError(f"{path} cannot be decoded ({error}); leave it out") from error
+    if len(frames) < FRAMES:
+        raise DataError(f"{path} has {len(frames)} frames, {FRAMES} are needed; leave it out")
+    return np.stack(frames)
+
+
+def _first_frames(path: Path) -> Iterator[Pixels]:
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index == FRAMES:
+                return
+            size = (frame.width // 4 * 2, frame.height // 4 * 2)
+            yield np.array(frame.to_image().resize(size, Image.Resampling.BICUBIC))

@@ -1,0 +1,78 @@
+"""Pictures spoilt by parameters that stand fixed: what suites score, never what is trained on.
+
+Every function takes and returns uint8 HWC RGB of one shape. Numpy and Pillow do the work, so
+that the same pixels come out wherever these two are installed, without PyTorch.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from whet.evaluate.gaussian import gaussian
+
+__all__ = ["compressed", "half_spoilt", "message", "oversharpened", "soft", "zoomed"]
+
+Pixels = NDArray[np.uint8]
+
+
+def soft(
+    sharp: Pixels, seed: int, *, sigma_px: float, noise: float = 0, quality: int | None = None
+) -> Pixels:
+    """Return ``sharp`` through a soft lens: Gaussian, then noise, then rounding, then JPEG.
+
+    Args:
+        seed: of the noise.
+        sigma_px: standard deviation of the blur, above 0.
+        noise: standard deviation in levels of 255, each channel on its own.
+        quality: of the JPEG, None for none.
+    """
+    blurred = gaussian(sharp.astype(np.float64), sigma_px)
+    if noise:
+        blurred += noise * np.random.default_rng(seed).standard_normal(blurred.shape)
+    levels = np.clip(np.rint(blurred), 0, 255).astype(np.uint8)
+    return levels if quality is None else compressed(levels, quality)
+
+
+def compressed(sharp: Pixels, quality: int) -> Pixels:
+    """Return what a JPEG of that quality holds, chroma halved as Pillow does unasked."""
+    file = io.BytesIO()
+    Image.fromarray(sharp).save(file, "JPEG", quality=quality)
+    with Image.open(file) as decoded:
+        return np.array(decoded.convert("RGB"))
+
+
+def zoomed(sharp: Pixels, factor: float, quality: int | None = None) -> Pixels:
+    """Return ``sharp`` shrunk and enlarged, both bicubic, then saved as JPEG."""
+    large = _resized(_shrunk(sharp, factor), sharp.shape[:2])
+    return large if quality is None else compressed(large, quality)
+
+
+def message(sharp: Pixels, factor: float, quality: int) -> Pixels:
+    """Return what becomes of a picture in a messenger: shrunk, saved as JPEG, shown enlarged."""
+    return _resized(compressed(_shrunk(sharp, factor), quality), sharp.shape[:2])
+
+
+def oversharpened(sharp: Pixels, radius_px: float, percent: int) -> Pixels:
+    """Return ``sharp`` with the halos of Pillow's unsharp mask."""
+    mask = ImageFilter.UnsharpMask(radius_px, percent, 0)
+    return np.array(Image.fromarray(sharp).filter(mask))
+
+
+def half_spoilt(sharp: Pixels, spoilt: Pixels) -> Pixels:
+    """Return the left half of ``sharp`` beside the right half of ``spoilt``."""
+    middle = sharp.shape[1] // 2
+    return np.concatenate((sharp[:, :middle], spoilt[:, middle:]), axis=1)
+
+
+def _shrunk(sharp: Pixels, factor: float) -> Pixels:
+    height, width = (max(1, round(side / factor)) for side in sharp.shape[:2])
+    return _resized(sharp, (height, width))
+
+
+def _resized(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
+    image = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return np.array(image)
