@@ -89,8 +89,10 @@ def pan(sharp: Pixels, seed: int) -> Pixels:
     )
     steps = DRIFT_PX * rng.standard_normal(2) + TREMOR_PX * rng.standard_normal((FRAMES, 2))
     path = steps.cumsum(0)
-    room = (np.array([height, width]) - (h, w)) / 2
-    path = room + np.clip(path - path.mean(0), -room, room)
+    room = np.maximum(np.array([height, width]) - (h, w), 1e-6)
+    # Reflected where it reaches the photograph's edge, so that it never stands still there.
+    path = (path - path.mean(0) + room / 2) % (2 * room)
+    path = np.minimum(path, 2 * room - path)
     image = Image.fromarray(sharp)
     affine, bicubic = Image.Transform.AFFINE, Image.Resampling.BICUBIC
     moved = [image.transform((w, h), affine, (1, 0, x, 0, 1, y), bicubic) for y, x in path]
@@ -168,4 +170,5 @@ def _first_frames(path: Path) -> Iterator[Pixels]:
             if index == FRAMES:
                 return
             size = (frame.width // 4 * 2, frame.height // 4 * 2)
-            yield np.array(frame.to_image().resize(size, Image.Resampling.BICUBIC))
+            image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+            yield np.array(image.resize(size, Image.Resampling.BICUBIC))

@@ -65,7 +65,7 @@ def page(index: int) -> Pixels:
 
 def _line(rng: Generator, height: int) -> str:
     """Return about as many words as fit at a letter height of ``height`` pixels."""
-    words = []
+    words: list[str] = []
     while sum(map(len, words)) + len(words) < 1.9 * (SIZE[0] - 40) / height:
         if rng.random() < _DIGITS:
             words.append(str(rng.integers(2, 5000)))
