@@ -53,7 +53,7 @@ def run(heading: str) -> dict[str, Any]:
 
 
 def test_no_block_is_left_out() -> None:
-    tested = {"One picture", "Many pictures", "PIL", "OpenCV", "A video file"}
+    tested = {"One picture", "What was not kept", "Many pictures", "PIL", "OpenCV", "A video file"}
     assert blocks().keys() == tested | {"FFmpeg pipes", "An asyncio server"}
 
 
@@ -62,6 +62,12 @@ def test_one_picture(here: Path) -> None:
     assert names["path"] == "photo-whet.jpg"
     assert (here / "photo-whet.jpg").exists()
     assert Image.open(io.BytesIO(names["data"])).size == (64, 48)
+
+
+def test_what_was_not_kept(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("What was not kept")
+    assert Image.open(io.BytesIO(names["result"].image)).size == (64, 48)
+    assert capsys.readouterr().out.splitlines()[1:] == list(names["result"].notes)
 
 
 def test_many_pictures(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,9 @@ from whet.version import __version__
 
 if TYPE_CHECKING:
     from whet.runtime import Session
+    from whet.stills.in_memory import Restoration
 
-__all__ = ["__version__", "load", "sharpen"]
+__all__ = ["__version__", "load", "restore", "sharpen"]
 
 Image = TypeVar("Image")
 
@@ -53,7 +54,25 @@ def sharpen(image: Image, model: str | Path | Session = "small", *, strength: fl
         InputError: the picture cannot be read or is of no such type.
         ModelError: the model cannot be used.
     """
-    from whet.stills.in_memory import sharpen_anything
+    return restore(image, model, strength=strength).image
+
+
+def restore(
+    image: Image, model: str | Path | Session = "small", *, strength: float = 1.0
+) -> Restoration[Image]:
+    """Sharpen one picture as :func:`sharpen` does, and say what could not be kept.
+
+    Args:
+        image, model, strength: see :func:`sharpen`.
+
+    Returns:
+        ``image`` of the type that was given, and ``notes``: a sentence for each thing that was
+        converted or left out, such as metadata that the format cannot hold.
+
+    Raises:
+        InputError, ModelError: see :func:`sharpen`.
+    """
+    from whet.stills.in_memory import restore_anything
 
     session = load(model) if isinstance(model, (str, Path)) else model
-    return sharpen_anything(session, image, strength)
+    return restore_anything(session, image, strength)

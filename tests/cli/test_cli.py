@@ -319,6 +319,7 @@ def test_image_reports_what_is_no_picture_and_restores_the_others(
     assert "text.jpg" in line
     report = json.loads(outcome.out)
     assert [Path(entry["target"]) for entry in report["done"]] == [Path("out/good.png")]
+    assert report["done"][0]["notes"] == []
     assert [Path(entry["source"]) for entry in report["failed"]] == [Path("in/text.jpg")]
     assert [path.name for path in (here / "out").iterdir()] == ["good.png"]
 

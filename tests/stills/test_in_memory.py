@@ -106,3 +106,14 @@ def test_strength_scales_the_change() -> None:
 def test_other_things_are_refused_by_name(thing: object) -> None:
     with pytest.raises(InputError, match=type(thing).__name__):
         whet.sharpen(thing, SESSION)
+
+
+def test_what_was_not_kept_is_said_in_notes(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).convert("CMYK").save(stream, "JPEG")
+    result = whet.restore(stream.getvalue(), SESSION)
+    assert isinstance(result.image, bytes)
+    assert any("CMYK" in sentence for sentence in result.notes)
+    (tmp_path / "inks.jpg").write_bytes(stream.getvalue())
+    assert whet.restore(tmp_path / "inks.jpg", SESSION).notes == result.notes
+    assert whet.restore(PIXELS, SESSION).notes == ()

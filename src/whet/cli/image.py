@@ -65,7 +65,11 @@ def image(
             json.dumps(
                 {
                     "done": [
-                        {"source": str(r.job.source), "target": str(r.job.target)}
+                        {
+                            "source": str(r.job.source),
+                            "target": str(r.job.target),
+                            "notes": list(r.notes),
+                        }
                         for r in report.done
                     ],
                     "skipped": [str(job.target) for job in report.skipped],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +16,40 @@ from whet.runtime import Session
 from whet.stills.files import restore_file, restore_picture
 from whet.stills.jobs import plan
 
-__all__ = ["sharpen_anything"]
+__all__ = ["Restoration", "restore_anything"]
 
 Image = TypeVar("Image")
 
 
-def sharpen_anything(session: Session, image: Image, strength: float = 1.0) -> Image:
-    """Return ``image`` restored, as the type that was given; see :func:`whet.sharpen`.
+@dataclass(frozen=True)
+class Restoration(Generic[Image]):
+    """A restored picture, and what could not be kept.
+
+    Attributes:
+        image: of the type that was given.
+        notes: what was converted or left out, in sentences that fit behind "NAME: ".
+    """
+
+    image: Image
+    notes: tuple[str, ...] = ()
+
+
+def restore_anything(session: Session, image: Image, strength: float = 1.0) -> Restoration[Image]:
+    """Return ``image`` restored, as the type that was given; see :func:`whet.restore`.
 
     Raises:
         InputError: no picture, or of a type that is not known.
     """
     restored: Any
+    notes: tuple[str, ...] = ()
     if isinstance(image, (str, Path)):
         job = plan([image])[0]
-        target = restore_file(session, job.source, job.target, strength=strength).job.target
+        result = restore_file(session, job.source, job.target, strength=strength)
+        target, notes = result.job.target, result.notes
         restored = target if isinstance(image, Path) else str(target)
     elif isinstance(image, (bytes, bytearray)):
-        restored = type(image)(_encoded(session, bytes(image), strength))
+        encoded, notes = _encoded(session, bytes(image), strength)
+        restored = type(image)(encoded)
     elif isinstance(image, np.ndarray):
         restored = _array(session, image, strength)
     elif _comes_from(image, "PIL"):
@@ -44,7 +61,7 @@ def sharpen_anything(session: Session, image: Image, strength: float = 1.0) -> I
             f"a {type(image).__name__} is no picture that whet knows; give a path, bytes, "
             "a PIL image, a numpy array or a torch tensor"
         )
-    return cast(Image, restored)
+    return Restoration(cast(Image, restored), notes)
 
 
 def _comes_from(image: object, package: str) -> bool:
@@ -52,11 +69,11 @@ def _comes_from(image: object, package: str) -> bool:
     return any(base.__module__.partition(".")[0] == package for base in type(image).__mro__)
 
 
-def _encoded(session: Session, data: bytes, strength: float) -> bytes:
+def _encoded(session: Session, data: bytes, strength: float) -> tuple[bytes, tuple[str, ...]]:
     picture = read(data)
     stream = io.BytesIO()
-    write(restore_picture(session, picture, strength), stream)
-    return stream.getvalue()
+    notes = write(restore_picture(session, picture, strength), stream)
+    return stream.getvalue(), picture.metadata.notes + notes
 
 
 def _array(session: Session, image: NDArray[Any], strength: float) -> NDArray[Any]:
