@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from whet.study.analysis import by_participant, left_out
 from whet.study.design import Rating, completion
+from whet.study.participant import Participant
 from whet.study.plan import Plan
-
-if TYPE_CHECKING:
-    from whet.study.store import Participant
 
 __all__ = ["Standing", "standings", "to_text"]
 

@@ -20,12 +20,12 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whet.errors import InputError
 from whet.study.design import Rating, Trial, session
+from whet.study.participant import Participant, Receipt
 from whet.study.plan import Plan
 from whet.study.schema import (
     EXTERNAL,
@@ -53,41 +53,6 @@ class UnknownLinkError(InputError):
 
 class OutOfTurnError(InputError):
     """The participant cannot do this now: not begun yet, or another trial comes first."""
-
-
-@dataclass(frozen=True)
-class Participant:
-    """Whom a link belongs to.
-
-    Attributes:
-        study: id of the study.
-        number: from 0 in the order of joining; it decides the order of trials.
-        begun: whether consent was given on a display that is large enough.
-        rated, total: trials answered, and trials in all.
-        external: the number under which a panel knows them; "" if none is kept.
-    """
-
-    study: str
-    number: int
-    begun: bool
-    rated: int
-    total: int
-    external: str = ""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What the database holds after a rating.
-
-    Attributes:
-        position: of the trial.
-        answer: the answer that counts.
-        fresh: False if the trial had been answered before, with ``answer``.
-    """
-
-    position: int
-    answer: int
-    fresh: bool
 
 
 class Store:
