@@ -71,7 +71,7 @@ def analyse(
         InputError: fewer than two participants are left, or a condition has no rating.
     """
     by_rater = by_participant(ratings, absent)
-    rejected = left_out(plan, by_rater, screen=screen) | absent
+    rejected = left_out(plan, by_rater, screen=screen) | dict(absent)
     panel = _without(by_rater, rejected)
     if len(panel) < 2:
         reasons = "".join(f"; participant {n}: {why}" for n, why in sorted(rejected.items()))

@@ -138,10 +138,10 @@ class Store:
             last = connection.execute(highest).scalar_one()
             number = 0 if last is None else last + 1
             row = {"study": study, "number": number, "token_sha256": _sha256(token)}
-            joined = connection.execute(PARTICIPANTS.insert().values(row))
+            inserted = PARTICIPANTS.insert().values(row).returning(PARTICIPANTS.c.id)
+            key = connection.execute(inserted).scalar_one()
             if external:
-                known = {"participant": joined.inserted_primary_key[0], "study": study}
-                known["external"] = external
+                known = {"participant": key, "study": study, "external": external}
                 if connection.execute(insert_new(self._engine, EXTERNAL, known)).first() is None:
                     raise OutOfTurnError(
                         "somebody took part by this link already; if it was you, go on by the "

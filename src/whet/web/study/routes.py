@@ -230,7 +230,8 @@ def _turn(study: OpenStudy, token: str) -> Turn:
         who = study.store.participant(token)
         code = completion(study.plan, who.number)
         return Turn(rated=who.total, total=who.total, trial=None, completion=code)
-    return Turn(rated=trial.position, total=trial.total, trial=_shown(trial.view(study.plan)))
+    shown = _shown(trial.view(study.plan))
+    return Turn(rated=trial.position, total=trial.total, trial=shown, completion=None)
 
 
 def _shown(view: View) -> Trial:
