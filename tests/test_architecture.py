@@ -31,8 +31,7 @@ LAYERS = (
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
-    ("fetch", "metrics", "card", "conditions"),
-    ("files",),
+    ("fetch", "metrics", "files", "card", "conditions"),
     ("errors", "version"),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

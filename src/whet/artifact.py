@@ -15,6 +15,7 @@ finds damage and mix-ups; it cannot stop someone who also rewrites the card.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING, cast
 
 from whet.card import SCHEMA, Card, Precision
 from whet.errors import ModelError
-from whet.files import replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -106,7 +106,6 @@ def write_model(path: Path, model: onnx.ModelProto, card: Card) -> Card:
 
     Raises:
         ModelError: the result would be refused by :func:`read_model`.
-        InputError: it cannot be written.
     """
     import onnx
 
@@ -118,8 +117,12 @@ def write_model(path: Path, model: onnx.ModelProto, card: Card) -> Card:
     sealed.metadata_props.add(key=KEY, value=card.to_json())
     data = sealed.SerializeToString(deterministic=True)
     _parse(data)
-    with replacing(path, overwrite=True) as temporary:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
         temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return card
 
 

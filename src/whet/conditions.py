@@ -82,8 +82,7 @@ def scaled(measures: ArrayLike) -> NDArray[np.float32]:
     with np.errstate(invalid="ignore"):
         curved = np.log1p(values / _STARTS) / np.log1p(_LARGEST / _STARTS)
     share = np.where(np.isinf(_STARTS), values / _LARGEST, curved)
-    answers: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
-    return answers
+    return np.clip(share, 0, 1).astype(np.float32)
 
 
 def unscaled(answers: ArrayLike) -> NDArray[np.float32]:
@@ -91,10 +90,7 @@ def unscaled(answers: ArrayLike) -> NDArray[np.float32]:
     share = np.clip(np.asarray(answers, dtype=np.float64), 0, 1)
     finite = np.where(np.isinf(_STARTS), 1.0, _STARTS)
     curved = finite * np.expm1(share * np.log1p(_LARGEST / finite))
-    measures: NDArray[np.float32] = np.where(np.isinf(_STARTS), share * _LARGEST, curved).astype(
-        np.float32
-    )
-    return measures
+    return np.where(np.isinf(_STARTS), share * _LARGEST, curved).astype(np.float32)
 
 
 SOFT_PX = 0.4
