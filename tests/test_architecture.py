@@ -26,8 +26,13 @@ LAYERS = (
     ("cli",),
     ("bench",),
     ("web", "evaluate"),
+<<<<<<< HEAD
     ("live",),
     ("distill", "study", "stills", "video", "export"),
+=======
+    ("live", "export"),
+    ("distill", "study", "stills", "video", "studio"),
+>>>>>>> 17b9870 (Open heavy networks by --model, through the way that every picture takes)
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
@@ -42,19 +47,27 @@ TORCH_FREE = {
     "card",
     "conditions",
     "errors",
+<<<<<<< HEAD
     "files",
+=======
+    "fetch",
+>>>>>>> 17b9870 (Open heavy networks by --model, through the way that every picture takes)
     "graph",
     "image",
     "live",
     "metrics",
     "runtime",
     "stills",
+<<<<<<< HEAD
     "version",
+=======
+    "studio",
+>>>>>>> 17b9870 (Open heavy networks by --model, through the way that every picture takes)
     "video",
 }
-TORCH_FAMILY = {"accelerate", "kornia", "safetensors", "torch", "torchmetrics", "torchvision"}
-TORCH_RUNTIME = "whet.runtime.torch_engine"
-"""The one module at the counter that is PyTorch; it is loaded by name, never imported."""
+TORCH_FAMILY = {"accelerate", "kornia", "torch", "torchmetrics", "torchvision"}
+TORCH_MODULES = ("whet.runtime.torch_engine", "whet.studio.torch_network")
+"""The modules at the counter that are PyTorch; they are loaded by name, never imported."""
 STARTS_WITHOUT_TORCH = (
     "whet",
     "whet.conditions",
@@ -144,10 +157,10 @@ def wrong_directions(package: Mapping[str, set[Import]]) -> list[str]:
 def torch_at_the_counter(package: Mapping[str, set[Import]]) -> list[str]:
     found = []
     for module, imports in package.items():
-        if package_of(module) not in TORCH_FREE or module == TORCH_RUNTIME:
+        if package_of(module) not in TORCH_FREE or module in TORCH_MODULES:
             continue
         for target in sorted({i.target for i in imports}):
-            if target.startswith(TORCH_RUNTIME):
+            if target.startswith(TORCH_MODULES):
                 found.append(f"{module} imports {target}")
             foreign = target.split(".")[0] in TORCH_FAMILY
             workshop = is_ours(target) and package_of(target) not in TORCH_FREE

@@ -11,12 +11,13 @@ import typer
 
 from whet.cli.console import out
 from whet.cli.options import AsJson
+from whet.studio import STUDIO
 
 if TYPE_CHECKING:
     from whet.artifact import Card
     from whet.runtime.installed import Standing
 
-__all__ = ["card_text", "list_text", "models", "runtimes_text"]
+__all__ = ["card_text", "heavy_card", "heavy_text", "list_text", "models", "runtimes_text"]
 
 
 def models(
@@ -35,6 +36,9 @@ def models(
         standings = survey()
         out(json.dumps([vars(s) for s in standings]) if as_json else runtimes_text(standings))
         return
+    if name in STUDIO:
+        out(json.dumps(heavy_facts(name), indent=1) if as_json else heavy_card(name))
+        return
     if name is not None:
         path = resolve(name)
         card = read_card(path)
@@ -45,6 +49,7 @@ def models(
         out(json.dumps({n: json.loads(read_card(p).to_json()) for n, p in files.items()}))
         return
     out(list_text(files))
+    out("\n" + heavy_text())
 
 
 def list_text(files: Mapping[str, Path]) -> str:
@@ -61,6 +66,44 @@ def list_text(files: Mapping[str, Path]) -> str:
             f"{card.parameters:>12,}{path.stat().st_size:>10,}"
         )
     return "\n".join([*lines, "", "`whet models NAME` prints a card"])
+
+
+def heavy_facts(name: str) -> dict[str, object]:
+    """Return what is known of a heavy network without opening it."""
+    from whet.fetch.weights import FETCHABLE, cached
+
+    named = STUDIO[name]
+    item = FETCHABLE[named.weights]
+    return {
+        "name": name,
+        "does": named.summary,
+        "weights": named.weights,
+        "here": cached(named.weights) is not None,
+        "parameters": item.parameters,
+        "licence": item.licence,
+        "known_failures": list(named.known_failures),
+    }
+
+
+def heavy_card(name: str) -> str:
+    """Return these facts as text."""
+    facts = heavy_facts(name)
+    lines = [name]
+    for key in ("does", "licence", "parameters"):
+        lines.append(f"  {key:<11} {facts[key]}")
+    here = "here" if facts["here"] else f"not here; run: whet data fetch {facts['weights']}"
+    lines.append(f"  {'weights':<11} {facts['weights']}, {here}")
+    return "\n".join([*lines, *(f"  known failure: {t}" for t in STUDIO[name].known_failures)])
+
+
+def heavy_text() -> str:
+    """Return one line per heavy network."""
+    lines = [f"{'heavy':<14}{'weights':<13}{'here':<6}licence"]
+    for name in STUDIO:
+        facts = heavy_facts(name)
+        here = "yes" if facts["here"] else "no"
+        lines.append(f"{name:<14}{facts['weights']:<13}{here:<6}{facts['licence']}")
+    return "\n".join(lines)
 
 
 def runtimes_text(standings: Sequence[Standing]) -> str:

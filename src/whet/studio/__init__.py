@@ -17,14 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from whet.card import Card, Precision
-from whet.errors import InputError, MissingExtraError, ModelError
+from whet.errors import InputError, MissingExtraError
 from whet.runtime import RUNTIMES, Session, automatic, open_session
 from whet.studio.tiles import Tiling
 
 if TYPE_CHECKING:
     from whet.studio.session import StudioSession
 
-__all__ = ["STUDIO", "HeavyModel", "is_heavy", "open_model", "open_studio"]
+__all__ = [
+    "STUDIO",
+    "HeavyModel",
+    "duration",
+    "forget_kept",
+    "is_heavy",
+    "open_model",
+    "open_studio",
+]
 
 _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -119,6 +127,21 @@ def open_studio(
     if named is None or runtime == "torch":
         return _in_torch(str(model), named, threads)
     return _maxim(str(model), named, automatic()[0] if runtime == "auto" else runtime, threads)
+
+
+def forget_kept(session: Session) -> None:
+    """Remove the tiles that a heavy session kept of pictures whose results are safe now."""
+    forget = getattr(session, "forget", None)
+    if forget is not None:
+        forget()
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: about so many seconds, minutes, hours or days."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * length:
+            return f"about {seconds / length:.{1 if seconds < 10 * length else 0}f} {unit}s"
+    return f"about {max(1, round(seconds))} s"
 
 
 def _in_torch(model: str, named: HeavyModel | None, threads: int | None) -> StudioSession:

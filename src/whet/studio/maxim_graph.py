@@ -265,9 +265,7 @@ class _Maxim:
                     )
                     for i in range(LEVELS)
                 ]
-                previous = [
-                    self.g.op("Add", a, b) for a, b in zip(encoded, decoded, strict=True)
-                ]
+                previous = [self.g.op("Add", a, b) for a, b in zip(encoded, decoded, strict=True)]
         residual = self._convolution(decoded[0], f"stage_{STAGES - 1}_output_conv_0")
         restored = self.g.op("Add", self.g.planes(residual), INPUT)
         return self.g.finish(restored, self.height, self.width)

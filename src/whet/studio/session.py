@@ -95,10 +95,9 @@ class StudioSession:
         if strength == 0:
             return image.copy()
         tiling, network = self._network.tiling, self._network
-        rows = boxes(*image.shape[:2], tiling)
-        kept = KeptTiles(
-            image, self.card.weights_sha256, self.runtime, network.precision, tiling
-        )
+        height, width = image.shape[:2]
+        rows = boxes(height, width, tiling)
+        kept = KeptTiles(image, self.card.weights_sha256, self.runtime, network.precision, tiling)
         run = _Run(self, image, rows, kept)
         restored = np.empty_like(image)
         for top, band in blend_rows(rows, tiling.overlap, run.tile):
@@ -185,7 +184,7 @@ class _Run:
             restored = self._compute(number, box, degraded)
         if restored is None:
             self._left_as_they_were.append(box)
-        values = _unit(degraded) if restored is None else restored / _FULL
+        values = _unit(degraded if restored is None else restored)
         self._done += 1
         if self._session.on_tile is not None:
             pixels = _mixed(degraded, values, 1.0)

@@ -129,5 +129,6 @@ def _block_means(image: Floats) -> Floats:
         blocks = np.arange(0, max(image.shape[axis] // _BLOCK_PX, 1)) * _BLOCK_PX
         counts = np.diff([*blocks, image.shape[axis]])
         shape = [-1 if a == axis else 1 for a in range(3)]
-        image = np.add.reduceat(image, blocks, axis=axis) / counts.reshape(shape)
+        sums = np.add.reduceat(image, blocks, axis=axis)
+        image = sums / counts.astype(np.float32).reshape(shape)
     return image
