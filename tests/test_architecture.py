@@ -26,13 +26,8 @@ LAYERS = (
     ("cli",),
     ("bench",),
     ("web", "evaluate"),
-<<<<<<< HEAD
     ("live",),
-    ("distill", "study", "stills", "video", "export"),
-=======
-    ("live", "export"),
-    ("distill", "study", "stills", "video", "studio"),
->>>>>>> 17b9870 (Open heavy networks by --model, through the way that every picture takes)
+    ("distill", "study", "stills", "video", "export", "studio"),
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
@@ -47,22 +42,16 @@ TORCH_FREE = {
     "card",
     "conditions",
     "errors",
-<<<<<<< HEAD
-    "files",
-=======
     "fetch",
->>>>>>> 17b9870 (Open heavy networks by --model, through the way that every picture takes)
+    "files",
     "graph",
     "image",
     "live",
     "metrics",
     "runtime",
     "stills",
-<<<<<<< HEAD
-    "version",
-=======
     "studio",
->>>>>>> 17b9870 (Open heavy networks by --model, through the way that every picture takes)
+    "version",
     "video",
 }
 TORCH_FAMILY = {"accelerate", "kornia", "torch", "torchmetrics", "torchvision"}

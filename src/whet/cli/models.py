@@ -36,7 +36,7 @@ def models(
         standings = survey()
         out(json.dumps([vars(s) for s in standings]) if as_json else runtimes_text(standings))
         return
-    if name in STUDIO:
+    if name is not None and name in STUDIO:
         out(json.dumps(heavy_facts(name), indent=1) if as_json else heavy_card(name))
         return
     if name is not None:
