@@ -11,7 +11,6 @@ import typer
 
 from whet.cli.console import out
 from whet.cli.options import AsJson
-from whet.studio import STUDIO
 
 if TYPE_CHECKING:
     from whet.artifact import Card
@@ -29,6 +28,7 @@ def models(
 ) -> None:
     """List the models that come with whet, or print the card of one."""
     from whet.artifact import read_card, resolve, shipped
+    from whet.studio import STUDIO
 
     if runtimes:
         from whet.runtime.installed import survey
@@ -71,6 +71,7 @@ def list_text(files: Mapping[str, Path]) -> str:
 def heavy_facts(name: str) -> dict[str, object]:
     """Return what is known of a heavy network without opening it."""
     from whet.fetch.weights import FETCHABLE, cached
+    from whet.studio import STUDIO
 
     named = STUDIO[name]
     item = FETCHABLE[named.weights]
@@ -87,17 +88,22 @@ def heavy_facts(name: str) -> dict[str, object]:
 
 def heavy_card(name: str) -> str:
     """Return these facts as text."""
-    facts = heavy_facts(name)
+    from whet.studio import STUDIO
+
+    facts, failures = heavy_facts(name), STUDIO[name].known_failures
     lines = [name]
     for key in ("does", "licence", "parameters"):
         lines.append(f"  {key:<11} {facts[key]}")
     here = "here" if facts["here"] else f"not here; run: whet data fetch {facts['weights']}"
     lines.append(f"  {'weights':<11} {facts['weights']}, {here}")
-    return "\n".join([*lines, *(f"  known failure: {t}" for t in STUDIO[name].known_failures)])
+    lines += [f"  known failure: {text}" for text in failures]
+    return "\n".join(lines)
 
 
 def heavy_text() -> str:
     """Return one line per heavy network."""
+    from whet.studio import STUDIO
+
     lines = [f"{'heavy':<14}{'weights':<13}{'here':<6}licence"]
     for name in STUDIO:
         facts = heavy_facts(name)
