@@ -27,7 +27,7 @@ LAYERS = (
     ("bench",),
     ("web", "evaluate"),
     ("live",),
-    ("distill", "study", "stills", "video", "export", "studio"),
+    ("distill", "study", "stills", "video", "export"),
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
@@ -42,7 +42,6 @@ TORCH_FREE = {
     "card",
     "conditions",
     "errors",
-    "fetch",
     "files",
     "graph",
     "image",
@@ -50,13 +49,12 @@ TORCH_FREE = {
     "metrics",
     "runtime",
     "stills",
-    "studio",
     "version",
     "video",
 }
-TORCH_FAMILY = {"accelerate", "kornia", "torch", "torchmetrics", "torchvision"}
-TORCH_MODULES = ("whet.runtime.torch_engine", "whet.studio.torch_network")
-"""The modules at the counter that are PyTorch; they are loaded by name, never imported."""
+TORCH_FAMILY = {"accelerate", "kornia", "safetensors", "torch", "torchmetrics", "torchvision"}
+TORCH_RUNTIME = "whet.runtime.torch_engine"
+"""The one module at the counter that is PyTorch; it is loaded by name, never imported."""
 STARTS_WITHOUT_TORCH = (
     "whet",
     "whet.conditions",
@@ -146,10 +144,10 @@ def wrong_directions(package: Mapping[str, set[Import]]) -> list[str]:
 def torch_at_the_counter(package: Mapping[str, set[Import]]) -> list[str]:
     found = []
     for module, imports in package.items():
-        if package_of(module) not in TORCH_FREE or module in TORCH_MODULES:
+        if package_of(module) not in TORCH_FREE or module == TORCH_RUNTIME:
             continue
         for target in sorted({i.target for i in imports}):
-            if target.startswith(TORCH_MODULES):
+            if target.startswith(TORCH_RUNTIME):
                 found.append(f"{module} imports {target}")
             foreign = target.split(".")[0] in TORCH_FAMILY
             workshop = is_ours(target) and package_of(target) not in TORCH_FREE

@@ -9,7 +9,12 @@ from PIL import Image, ImageCms
 from whet.image import Picture, read, write
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="1" dc:title="knife"/></x:xmpmeta>'
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="1" rdf:about=""/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
 
 
 def smooth(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:

@@ -120,9 +120,16 @@ def test_multi_page_tiff_names_the_remedy_and_thumbnails_do_not_count(tmp_path):
         read(tmp_path / "b.tif")
 
 
-def test_float_tiff_is_refused_with_a_remedy(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), np.float32))
-    with pytest.raises(ImageError, match="convert the picture"):
+def test_a_float_tiff_of_another_range_is_refused_with_a_remedy(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", smooth(8, 8).astype(np.float32), photometric="rgb")
+    with pytest.raises(ImageError, match=r"reach 255; .* divide them first"):
+        read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.complex64])
+def test_a_tiff_of_other_numbers_is_refused_by_its_true_name(dtype, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), dtype), photometric="minisblack")
+    with pytest.raises(ImageError, match=rf"\({np.dtype(dtype).name}\) cannot be restored"):
         read(tmp_path / "a.tif")
 
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from whet import image as whet_image
 from whet.errors import MissingExtraError
 from whet.image import Metadata, Picture, read, write
+from whet.image.exif import EXIF, read_directories
 
 # Pillow comments on every oddity that the damage tests put into a file.
 pytestmark = pytest.mark.filterwarnings(
@@ -97,6 +98,51 @@ def test_orientation_turns_alpha_and_resolution_too():
     picture = read(data)
     np.testing.assert_array_equal(picture.alpha[..., 0], np.rot90(rgba[..., 3], -1))
     assert [round(value) for value in picture.metadata.dpi] == [100, 200]
+
+
+def turnable_block(order: str, kind: int) -> bytes:
+    """EXIF of a picture of 40 x 24 that lies on its side, its orientation a SHORT or a LONG."""
+    value = {3: "H2x", 4: "I"}[kind]
+    main = [
+        struct.pack(order + "HHI" + value, 0x0112, kind, 1, 6),
+        struct.pack(order + "HHII", 0x011A, 5, 1, 100),
+        struct.pack(order + "HHII", 0x011B, 5, 1, 108),
+        struct.pack(order + "HHII", 0x8769, 4, 1, 116),
+    ]
+    below = [
+        struct.pack(order + "HHIHH", 0x9214, 3, 2, 10, 5),
+        struct.pack(order + "HHII", 0xA002, 4, 1, 40),
+        struct.pack(order + "HHII", 0xA003, 4, 1, 24),
+    ]
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
+    block = head + struct.pack(order + "H", len(main)) + b"".join(main) + bytes(4)
+    block = block.ljust(100, b"\0") + struct.pack(order + "4I", 300, 1, 150, 1)
+    return block + struct.pack(order + "H", len(below)) + b"".join(below) + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [3, 4])
+def test_sizes_resolutions_and_places_turn_with_the_picture(order, kind):
+    xmp = XMP.replace(
+        b'tiff:Orientation="1"', b'tiff:Orientation="6" tiff:ImageWidth="40" tiff:ImageLength="24"'
+    )
+    data = saved(Image.fromarray(smooth(24, 40)), "PNG")
+    picture = read(data)
+    metadata = Metadata("PNG", exif=turnable_block(order, kind), xmp=xmp, dpi=(300.0, 150.0))
+    buffer = io.BytesIO()
+    write(Picture(picture.pixels, metadata=metadata), buffer, ".png")
+    turned = read(buffer.getvalue())
+    assert turned.pixels.shape == (40, 24, 3)
+    assert [round(value) for value in turned.metadata.dpi] == [150, 300]
+    found = read_directories(turned.metadata.exif)
+    assert found.main[0x0112].number() == 1
+    assert found.main[0x011A].data == struct.pack("<2I", 150, 1)
+    assert found.main[0x011B].data == struct.pack("<2I", 300, 1)
+    assert [found.below[EXIF][tag].number() for tag in (0xA002, 0xA003)] == [24, 40]
+    # Stored at (10, 5) of 40 x 24; upright it lies 5 from the right and 10 from the top.
+    assert found.below[EXIF][0x9214].data == struct.pack("<2H", 23 - 5, 10)
+    assert b'tiff:ImageWidth="24" tiff:ImageLength="40"' in turned.metadata.xmp
+    assert b'tiff:Orientation="1"' in turned.metadata.xmp
 
 
 def test_stale_thumbnail_is_unlinked_and_maker_notes_survive():
@@ -205,5 +251,5 @@ def test_heic_rotation_is_applied_exactly_once():
 
 def test_heic_without_its_extra_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    with pytest.raises(MissingExtraError, match=r"whet\[heif\]"):
+    with pytest.raises(MissingExtraError, match=r"\[heif\]"):
         read(b"\0\0\0\x18ftypheic" + bytes(40))

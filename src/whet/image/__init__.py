@@ -18,14 +18,14 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import BinaryIO
 
 from whet.errors import ImageError, WhetError
 from whet.files import reason, replacing
 from whet.image.codecs import FORMATS, sniff
+from whet.image.fit import fitted, to_8bit
 from whet.image.metadata import Metadata, Picture, Pixels, upright
+from whet.image.sound import sound
 
 __all__ = [
     "MAX_PIXELS",
@@ -36,6 +36,7 @@ __all__ = [
     "format_of",
     "read",
     "sniff",
+    "to_8bit",
     "write",
 ]
 
@@ -61,12 +62,18 @@ def format_of(target: str | Path) -> str:
     raise ImageError(f"{target}: whet writes no {suffix!r} pictures; use one of {known}")
 
 
-def read(source: Path | str | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(
+    source: Path | str | bytes | BinaryIO,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    allow_damage: bool = False,
+) -> Picture:
     """Read one still picture.
 
     Args:
         source: a path, the content of a file, or an open binary stream.
         max_pixels: a picture whose header announces more is refused unread.
+        allow_damage: read a damaged JPEG as far as it goes, with a note.
 
     Returns:
         The upright picture; ``metadata.notes`` says what could not be kept.
@@ -80,19 +87,20 @@ def read(source: Path | str | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS)
         path = Path(source)
         try:
             with path.open("rb") as stream:
-                return _read(stream, str(path), path.suffix.lower(), max_pixels)
+                return _read(stream, str(path), path.suffix.lower(), max_pixels, allow_damage)
         except IsADirectoryError:
             raise ImageError(f"{path} is a folder; name a picture in it") from None
         except OSError as error:
             raise ImageError(f"{path} cannot be read: {reason(error)}") from error
     if isinstance(source, bytes):
-        return _read(io.BytesIO(source), "the given bytes", "", max_pixels)
+        return _read(io.BytesIO(source), "the given bytes", "", max_pixels, allow_damage)
     if not source.seekable():
         source = io.BytesIO(source.read())
-    return _read(source, str(getattr(source, "name", "the stream")), "", max_pixels)
+    name = str(getattr(source, "name", "the stream"))
+    return _read(source, name, "", max_pixels, allow_damage)
 
 
-def _read(stream: BinaryIO, name: str, suffix: str, max_pixels: int) -> Picture:
+def _read(stream: BinaryIO, name: str, suffix: str, max_pixels: int, allow_damage: bool) -> Picture:
     """Read from a seekable stream that people know as ``name``."""
     stream.seek(0)
     head = stream.read(32)
@@ -105,7 +113,10 @@ def _read(stream: BinaryIO, name: str, suffix: str, max_pixels: int) -> Picture:
             f"{name} is no picture that whet can read (its content is none of {kinds})"
         )
     try:
-        picture = FORMATS[format].decode(stream, max_pixels)
+        entry = FORMATS[format]
+        decode = entry.salvage if allow_damage and entry.salvage else entry.decode
+        picture = decode(stream, max_pixels)
+        picture = replace(picture, metadata=sound(picture.metadata))
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except WhetError:
@@ -160,13 +171,13 @@ def write(
         format = str(path) if path else format
     format = format_of(format)
     try:
-        fitted, notes = _fit(picture, format)
+        fitting, notes = fitted(picture, format, FORMATS[format].holds)
     except ImageError as error:
         raise ImageError(f"{path}: {error}" if path else str(error)) from error
     if path is None:
         assert not isinstance(target, (str, Path))
         buffer = io.BytesIO()
-        _encode(fitted, buffer, format, quality)
+        _encode(fitting, buffer, format, quality)
         try:
             target.write(buffer.getbuffer())
         except OSError as error:
@@ -176,7 +187,7 @@ def write(
         replacing(path, overwrite=overwrite, error=ImageError) as temporary,
         temporary.open("w+b") as stream,
     ):
-        _encode(fitted, stream, format, quality)
+        _encode(fitting, stream, format, quality)
     return notes
 
 
@@ -199,33 +210,3 @@ def _refusal(picture: Picture, format: str, error: Exception) -> ImageError:
     return ImageError(
         f"{width} x {height} pixels cannot be written as {format} ({error}); try .png or .tif"
     )
-
-
-def _fit(picture: Picture, name: str) -> tuple[Picture, tuple[str, ...]]:
-    """Reduce a picture to what format ``name`` can hold, and say what was reduced.
-
-    Raises:
-        ImageError: the reduction would lose transparency.
-    """
-    entry, notes, metadata = FORMATS[name], [], picture.metadata
-    pixels, alpha = picture.pixels, picture.alpha
-    if alpha is not None and not entry.alpha:
-        if (alpha < np.iinfo(alpha.dtype).max).any():
-            raise ImageError(f"{name} holds no transparency; write a .png, .webp or .tif")
-        alpha = None
-    if pixels.dtype == np.uint16 and not entry.deep:
-        pixels = _to_8bit(pixels)
-        alpha = None if alpha is None else _to_8bit(alpha)
-        notes.append(f"{name} holds 8 bits per channel: 16 were reduced to 8")
-    if metadata.gray and not (entry.gray and (alpha is None or entry.alpha)):
-        # A gray profile does not describe the three channels that are written.
-        metadata = replace(metadata, gray=False, icc=None)
-    if name == "JPEG" and max(map(len, (metadata.exif or b"", metadata.xmp or b""))) > 65000:
-        metadata = replace(metadata, exif=None, xmp=None)
-        notes.append("EXIF and XMP are larger than a JPEG can hold and were left out")
-    return Picture(pixels, alpha, metadata), tuple(notes)
-
-
-def _to_8bit(values: Any) -> Any:
-    """Round 0..65535 to 0..255 (257 = 65535 / 255)."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -9,10 +9,11 @@ its library when it is called: a JPEG does not pay for the TIFF library.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from whet.image import heif, pillow, png, tiff
+from whet.image import avif, heif, jpeg, pillow, png, pnm, tiff, tiff_write
+from whet.image.fit import Holds
 from whet.image.metadata import Picture
 
 __all__ = ["FORMATS", "Format", "sniff"]
@@ -28,16 +29,32 @@ class Format:
         decode: reads a seekable stream; refuses more pixels than the second argument.
         encode: writes picture to stream at a quality of 1 to 100 or None; None
             where whet only reads the format.
-        gray, alpha, deep: whether it holds one colour channel, transparency, 16 bits.
+        holds: what it can hold.
+        salvage: reads a damaged file as far as it goes; None where that is not told apart.
     """
 
     suffixes: tuple[str, ...]
     magic: Callable[[bytes], bool]
     decode: Callable[[BinaryIO, int], Picture]
     encode: Callable[[Picture, BinaryIO, int | None], None] | None
-    gray: bool = False
-    alpha: bool = False
-    deep: bool = False
+    holds: Holds = field(default_factory=Holds)
+    salvage: Callable[[BinaryIO, int], Picture] | None = None
+
+
+_PACKETS = frozenset({"EXIF", "XMP"})
+_LIGHT = frozenset({"the mastering display", "the light level"})
+_JPEG = Holds(
+    gray=True, icc=True, parts=_PACKETS | {"IPTC", "the comment", "the resolution"},
+)  # fmt: skip
+_PNG = Holds(
+    gray=True, alpha=True, bits=16, icc=True, cicp=True,
+    parts=_PACKETS | _LIGHT | {"the comment", "the resolution", "text chunks",
+                               "PNG's time and background"},
+)  # fmt: skip
+_TIFF = Holds(
+    gray=True, alpha=True, bits=16, floats=True, icc=True,
+    parts=_PACKETS | {"IPTC", "the resolution", "private TIFF tags"},
+)  # fmt: skip
 
 
 def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -51,31 +68,34 @@ def _brand(*brands: bytes) -> Callable[[bytes], bool]:
 FORMATS: Mapping[str, Format] = {
     "JPEG": Format(
         (".jpg", ".jpeg", ".jpe", ".jfif"), _starts(b"\xff\xd8\xff"),
-        pillow.reader("JPEG"), pillow.encode_jpeg, gray=True,
+        jpeg.decode, jpeg.encode, _JPEG, jpeg.salvage,
     ),
-    "PNG": Format(
-        (".png",), _starts(b"\x89PNG\r\n\x1a\n"),
-        png.decode_png, png.encode_png, gray=True, alpha=True, deep=True,
-    ),
+    "PNG": Format((".png",), _starts(b"\x89PNG\r\n\x1a\n"), png.decode, png.encode, _PNG),
     "WEBP": Format(
         (".webp",), lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
-        pillow.reader("WEBP"), pillow.encode_webp, alpha=True,
+        pillow.reader("WEBP"), pillow.encode_webp, Holds(alpha=True, icc=True, parts=_PACKETS),
     ),
     "TIFF": Format(
         (".tif", ".tiff"), _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        tiff.decode, tiff.encode, gray=True, alpha=True, deep=True,
+        tiff.decode, tiff_write.encode, _TIFF,
     ),
     "AVIF": Format(
-        (".avif",), _brand(b"avif", b"avis"), pillow.reader("AVIF"), pillow.encode_avif, alpha=True,
+        (".avif",), _brand(b"avif", b"avis"), avif.decode, avif.encode,
+        Holds(gray=True, alpha=True, bits=10, icc=True, cicp=True,
+              parts=_PACKETS | {"the light level"}),
     ),
     "HEIF": Format(
         (".heic", ".heif", ".hif"), _brand(b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"),
-        heif.decode, heif.encode, alpha=True, deep=True,
+        heif.decode, heif.encode,
+        Holds(alpha=True, bits=10, icc=True, cicp=True, parts=_PACKETS | _LIGHT),
     ),
-    "BMP": Format((".bmp",), _starts(b"BM"), pillow.reader("BMP"), pillow.encode_bmp, gray=True),
+    "BMP": Format(
+        (".bmp",), _starts(b"BM"), pillow.reader("BMP"), pillow.encode_bmp,
+        Holds(gray=True, parts=frozenset({"the resolution"})),
+    ),
     "PPM": Format(
         (".ppm", ".pgm", ".pnm"), lambda head: head[:1] == b"P" and head[1:2] in b"123456",
-        png.decode_pnm, png.encode_pnm, gray=True, deep=True,
+        pnm.decode, pnm.encode, Holds(gray=True, bits=16),
     ),
     "GIF": Format((".gif",), _starts(b"GIF87a", b"GIF89a"), pillow.reader("GIF"), None),
 }  # fmt: skip

@@ -8,8 +8,6 @@ notes and unknown entries survive, whatever they mean.
 
 from __future__ import annotations
 
-import re
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,23 +16,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import ImageError
+from whet.image import exif_upright, photoshop
+from whet.image import xmp as xmp_packet
 
 __all__ = [
+    "Cicp",
     "Metadata",
     "Picture",
     "Pixels",
     "animated",
     "check_size",
     "from_array",
+    "from_floats",
     "marked_upright",
     "orientation_of",
     "to_array",
+    "to_floats",
     "to_gray",
     "upright",
-    "without_prefix",
 ]
 
+_MOST_BEYOND_WHITE = 0.25
+"""Share of numbers above 1 in a picture of floats whose 1 is white; highlights are rarer."""
+
 Pixels = NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class Cicp:
+    """Code points of colour (ITU-T H.273), as nclx in AVIF and HEIC and cICP in PNG carry them.
+
+    Attributes:
+        primaries: 1 for BT.709 and sRGB, 9 for BT.2020, 12 for Display P3, 2 for unknown.
+        transfer: 13 for sRGB, 16 for PQ, 18 for HLG, 2 for unknown.
+        matrix: how the file's luma and chroma were made; pixels here are RGB.
+    """
+
+    primaries: int
+    transfer: int
+    matrix: int = 6
 
 
 @dataclass(frozen=True)
@@ -45,11 +65,19 @@ class Metadata:
         format: a key of ``image_codecs.FORMATS``, or "" for pixels made in memory.
         gray: the file held one colour channel; formats that can do so write one.
         icc: ICC colour profile.
+        cicp: colour by code points; where there is a profile too, this one wins.
         exif: EXIF block, a TIFF structure without the leading ``Exif\\0\\0``.
         xmp: XMP packet, UTF-8.
         dpi: horizontal and vertical resolution in pixels per inch.
         quality: JPEG quality from 1 to 100, estimated from the file's tables.
-        lossless: the file was a lossless WebP.
+        lossless: the file was a lossless WebP or JPEG.
+        bits: per channel in a file that had more than 8 and fewer than 16.
+        chroma: sampling of a HEIC's colour: "420", "422" or "444".
+        resources: Photoshop's image resources, which hold IPTC.
+        comments: of a JPEG, as bytes, as their encoding is not stated.
+        mastering: SMPTE ST 2086 as a PNG's mDCV writes it: x and y of red, green, blue and white
+            in units of 0.00002, most and least luminance in 0.0001 cd/m2.
+        light_level: MaxCLL and MaxFALL in cd/m2 (CTA-861.3).
         chunks: PNG chunks kept as they are (text, gamma, primaries), ``(type, data)``.
         tags: TIFF tags kept as they are, ``(code, dtype, count, value)``.
         compressed: the TIFF was compressed.
@@ -59,11 +87,18 @@ class Metadata:
     format: str = ""
     gray: bool = False
     icc: bytes | None = None
+    cicp: Cicp | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     quality: int | None = None
     lossless: bool = False
+    bits: int | None = None
+    chroma: str | None = None
+    resources: bytes | None = None
+    comments: tuple[bytes, ...] = ()
+    mastering: tuple[int, ...] | None = None
+    light_level: tuple[float, float] | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     tags: tuple[tuple[int, int, int, Any], ...] = ()
     compressed: bool = True
@@ -79,6 +114,8 @@ class Picture:
             multiplied by alpha.
         alpha: (H, W, 1) of the same dtype, or None for an opaque picture.
         metadata: what is written back beside the pixels.
+        floats: (H, W, 3) the colours of a file of floating point numbers, of which ``pixels``
+            are the rounded and clipped copy; None for all others.
 
     Raises:
         ImageError: shape or dtype is none of the above.
@@ -87,6 +124,7 @@ class Picture:
     pixels: Pixels
     alpha: Pixels | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    floats: NDArray[np.floating[Any]] | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
@@ -143,6 +181,41 @@ def from_array(array: NDArray[Any], metadata: Metadata) -> Picture:
     return Picture(np.ascontiguousarray(colour), alpha, replace(metadata, gray=gray))
 
 
+def from_floats(array: NDArray[Any], metadata: Metadata) -> Picture:
+    """Make a picture of floating point numbers, 0 for black and 1 for white.
+
+    The numbers themselves are kept in ``floats``, those beyond 0 to 1 too: restoration works
+    on a copy in 16 bits, and what it changes is added to them.
+
+    Args:
+        array: (H, W) gray, (H, W, 2) with alpha, (H, W, 3) RGB or (H, W, 4).
+
+    Raises:
+        ImageError: the numbers are of another range, such as 0 to 255.
+    """
+    shape = array.reshape(*array.shape[:2], -1)
+    finite = np.nan_to_num(shape, nan=0.0, posinf=1.0, neginf=0.0)
+    if (finite > 1).mean() > _MOST_BEYOND_WHITE:
+        raise ImageError(
+            f"its numbers reach {finite.max():g}; floating point pictures are restored where 1 "
+            "is white: divide them first"
+        )
+    rounded = np.rint(np.clip(finite, 0, 1).astype(np.float64) * 65535).astype(np.uint16)
+    picture = from_array(rounded, metadata)
+    colours = 1 if metadata.gray or shape.shape[2] < 3 else 3
+    floats = np.ascontiguousarray(np.broadcast_to(shape[..., :colours], picture.pixels.shape))
+    return replace(picture, floats=floats)
+
+
+def to_floats(picture: Picture) -> NDArray[Any]:
+    """Return (H, W, 3) floats: the source's, and what restoration added to their 16-bit copy."""
+    assert picture.floats is not None
+    finite = np.nan_to_num(picture.floats, nan=0.0, posinf=1.0, neginf=0.0).astype(np.float64)
+    before = np.rint(np.clip(finite, 0, 1) * 65535)
+    added = (picture.pixels.astype(np.float64) - before) / 65535
+    return np.where(added == 0, picture.floats, picture.floats + added).astype(picture.floats.dtype)
+
+
 def to_array(picture: Picture) -> NDArray[Any]:
     """Join colour and alpha as the file wants them: 1 to 4 channels, (H, W) for one."""
     whole = to_gray(picture.pixels) if picture.metadata.gray else picture.pixels
@@ -173,72 +246,41 @@ _TURN: Mapping[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 """EXIF orientation -> what makes the stored array upright (EXIF 2.3, tag 0x0112)."""
 
 
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([1-8])")
-
-
-def _orientation_at(exif: bytes) -> tuple[str, int | None, int]:
-    """Return byte order, the offset of the orientation value, and of the link to IFD 1."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return "<", None, 0
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        link = start + 2 + 12 * count
-        struct.unpack_from(order + "I", exif, link)
-        for entry in range(start + 2, link, 12):
-            tag, kind = struct.unpack_from(order + "HH", exif, entry)
-            if tag == 0x0112 and kind == 3:
-                return order, entry + 8, link
-    except struct.error:
-        return order, None, 0
-    return order, None, link
-
-
-def without_prefix(exif: bytes | None) -> bytes | None:
-    """Return an EXIF block without the marker that some formats put before it."""
-    return exif.removeprefix(b"Exif\0\0") if exif else None
-
-
 def orientation_of(metadata: Metadata) -> int:
     """Return the orientation, 1 to 8, that EXIF or, where it is silent, XMP states; else 1."""
-    order, where, _ = _orientation_at(metadata.exif or b"")
-    if where is not None and metadata.exif:
-        (value,) = struct.unpack_from(order + "H", metadata.exif, where)
-        return value if 1 <= value <= 8 else 1
-    stated = _XMP_ORIENTATION.search(metadata.xmp or b"")
-    return int(stated[2]) if stated else 1
+    stated = exif_upright.orientation_of(metadata.exif) or xmp_packet.orientation_of(metadata.xmp)
+    return stated or 1
 
 
-def _upright_exif(exif: bytes) -> bytes:
-    """Set the orientation to 1 and unlink the thumbnail, which shows the degraded picture."""
-    order, where, link = _orientation_at(exif)
-    patched = bytearray(exif)
-    if where is not None:
-        struct.pack_into(order + "H", patched, where, 1)
-    if link:
-        struct.pack_into(order + "I", patched, link, 0)
-    return bytes(patched)
+def marked_upright(metadata: Metadata, orientation: int, width: int, height: int) -> Metadata:
+    """Make metadata say that the pixels are upright; what is meant across and down turns too.
 
-
-def marked_upright(metadata: Metadata) -> Metadata:
-    """Make EXIF and XMP say that the pixels are upright, and unlink the stale thumbnail."""
-    exif, xmp = metadata.exif, metadata.xmp
+    Args:
+        metadata: of the picture as it was stored.
+        orientation: that was applied, 1 to 8.
+        width, height: of the picture as it was stored, in pixels.
+    """
+    exif, xmp, resources = metadata.exif, metadata.xmp, metadata.resources
+    quarter = orientation >= 5
     return replace(
         metadata,
-        exif=_upright_exif(exif) if exif else None,
-        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
+        exif=exif_upright.turned(exif, orientation, width, height) if exif else None,
+        xmp=xmp_packet.turned(xmp, orientation) if xmp else None,
+        dpi=metadata.dpi[::-1] if metadata.dpi and quarter else metadata.dpi,
+        resources=photoshop.turned(resources) if resources and quarter else resources,
     )
 
 
 def upright(picture: Picture) -> Picture:
     """Turn the pixels as the metadata asks and make it say that this was done."""
-    turn = _TURN.get(orientation_of(picture.metadata))
-    metadata = marked_upright(picture.metadata)
+    orientation = orientation_of(picture.metadata)
+    height, width = picture.pixels.shape[:2]
+    metadata = marked_upright(picture.metadata, orientation, width, height)
+    turn = _TURN.get(orientation)
     if turn is None:
         return replace(picture, metadata=metadata)
-    pixels = turn(picture.pixels)
-    if metadata.dpi is not None and pixels.shape != picture.pixels.shape:
-        metadata = replace(metadata, dpi=metadata.dpi[::-1])
-    alpha = None if picture.alpha is None else np.ascontiguousarray(turn(picture.alpha))
-    return Picture(np.ascontiguousarray(pixels), alpha, metadata)
+    alpha, floats = (
+        None if plane is None else np.ascontiguousarray(turn(plane))
+        for plane in (picture.alpha, picture.floats)
+    )
+    return Picture(np.ascontiguousarray(turn(picture.pixels)), alpha, metadata, floats)

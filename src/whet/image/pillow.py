@@ -1,58 +1,43 @@
-"""JPEG, WebP, AVIF, BMP, GIF and odd TIFFs: what Pillow reads and writes faithfully."""
+"""WebP, BMP, GIF and odd TIFFs, and Pillow's images as pictures: what Pillow does faithfully."""
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from whet.errors import ImageError
+from whet.image.exif import without_prefix
 from whet.image.metadata import (
     Metadata,
     Picture,
     animated,
     check_size,
     from_array,
+    from_floats,
     to_array,
-    without_prefix,
 )
+from whet.image.notes import SEALED
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["encode_avif", "encode_bmp", "encode_jpeg", "encode_webp", "reader"]
-
-# Sum of the luminance quantisation table of ITU-T T.81, annex K, table K.1.
-_JPEG_TABLE_SUM = 3688
+__all__ = ["encode_bmp", "encode_webp", "opened", "picture_of", "reader"]
 
 
-def _jpeg_quality(tables: Mapping[int, Any] | None) -> int | None:
-    """Estimate the libjpeg quality setting that made a file's luminance table."""
-    if not tables:
-        return None
-    scale: float = 100 * sum(tables[min(tables)]) / _JPEG_TABLE_SUM
-    quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
-    return max(1, min(100, round(quality)))
-
-
-def _webp_lossless(stream: BinaryIO) -> bool:
-    """Walk the RIFF chunks of a WebP file to the one that names its coding."""
+def _webp_chunks(stream: BinaryIO) -> set[bytes]:
+    """Walk the RIFF chunks of a WebP file, whose names tell its coding and what is in it."""
     stream.seek(12)
+    kinds = set()
     while len(head := stream.read(8)) == 8:
         kind, length = struct.unpack("<4sI", head)
-        if kind in (b"VP8L", b"VP8 "):
-            return bool(kind == b"VP8L")
+        kinds.add(kind)
         stream.seek(length + length % 2, 1)
-    return False
-
-
-def _avif_deep(head: bytes) -> bool:
-    """Whether an AVIF's configuration box (av1C) sets the high bit depth flag."""
-    where = head.find(b"av1C")
-    return 0 <= where < len(head) - 6 and bool(head[where + 6] & 0x40)
+    return kinds
 
 
 def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None, str]:
@@ -72,6 +57,31 @@ def _cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, by
     return converted, srgb.tobytes(), "CMYK was converted to sRGB by its colour profile"
 
 
+def picture_of(image: Image.Image, metadata: Metadata) -> Picture:
+    """Return one of Pillow's images as a picture, of 8 bits, of 16, or of floats.
+
+    Palettes become the colours they stand for and CMYK is converted by its profile, which a
+    note says; ``metadata`` is that of the image.
+
+    Raises:
+        ImageError: the mode has no faithful form.
+    """
+    image.load()
+    mode = image.mode
+    if mode == "CMYK":
+        image, icc, note = _cmyk_to_rgb(image, metadata.icc)
+        metadata = replace(metadata, icc=icc, notes=(*metadata.notes, note))
+    elif mode == "F":
+        return from_floats(np.asarray(image), metadata)
+    elif mode == "I" or mode.startswith("I;16"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError("pixels of the kind 'I' beyond 0 to 65535 cannot be restored; "
+                             "scale them to 16 bits first")  # fmt: skip
+        return from_array(values.astype(np.uint16), metadata)
+    return from_array(np.asarray(_flat(image)), metadata)
+
+
 def _flat(image: Image.Image) -> Image.Image:
     """Expand palettes and odd modes to L, LA, RGB or RGBA.
 
@@ -84,7 +94,7 @@ def _flat(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("P", "PA", "RGBa"):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if image.mode in ("1", "La", "RGBX", "YCbCr"):
+    if image.mode in ("1", "La", "RGBX", "YCbCr", "HSV"):
         return image.convert({"1": "L", "La": "LA"}.get(image.mode, "RGB"))
     raise ImageError(
         f"pixels of the kind {image.mode!r} cannot be restored; "
@@ -96,41 +106,42 @@ def reader(name: str) -> Callable[[BinaryIO, int], Picture]:
     """Return the reader for Pillow's format ``name``."""
 
     def decode(stream: BinaryIO, max_pixels: int) -> Picture:
-        from PIL import Image
-
-        Image.init()
-        stream.seek(0)
-        # The plugin is called directly: Image.open applies a limit that is global
-        # to the process, and guesses formats that we do not want.
-        image: Image.Image = Image.OPEN[name][0](stream, "")
-        check_size(image.width, image.height, max_pixels)
-        frames = getattr(image, "n_frames", 1)
-        icc, notes = image.info.get("icc_profile"), []
-        if frames > 1 and name != "JPEG":
-            raise animated(frames)
-        if frames > 1:  # a phone's extra views or gain map behind the photograph
-            notes.append(f"the first of {frames} pictures in the file was taken")
-        image.load()
-        if image.mode == "CMYK":
-            image, icc, note = _cmyk_to_rgb(image, icc)
-            notes.append(note)
-        if name == "AVIF":
-            stream.seek(0)
-            if _avif_deep(stream.read(4096)):
-                notes.append("more than 8 bits per channel were reduced to 8")
+        image = opened(name, stream, max_pixels)
+        notes = [SEALED] if name == "WEBP" and b"C2PA" in _webp_chunks(stream) else []
+        if name == "GIF" and image.info.get("comment"):
+            notes.append("the comment in the GIF was left out")
         metadata = Metadata(
             name,
-            icc=icc,
+            icc=image.info.get("icc_profile"),
             exif=without_prefix(image.info.get("exif")),
             xmp=image.info.get("xmp"),
             dpi=_plausible_dpi(image.info.get("dpi")),
-            quality=_jpeg_quality(getattr(image, "quantization", None)),
-            lossless=name == "WEBP" and _webp_lossless(stream),
+            lossless=name == "WEBP" and b"VP8L" in _webp_chunks(stream),
             notes=tuple(notes),
         )
-        return from_array(np.asarray(_flat(image)), metadata)
+        return picture_of(image, metadata)
 
     return decode
+
+
+def opened(name: str, stream: BinaryIO, max_pixels: int) -> Image.Image:
+    """Open a still picture with Pillow's reader ``name``, without decoding it.
+
+    Raises:
+        ImageError: it is too large, or an animation.
+    """
+    from PIL import Image
+
+    Image.init()
+    stream.seek(0)
+    # The plugin is called directly: Image.open applies a limit that is global
+    # to the process, and guesses formats that we do not want.
+    image: Image.Image = Image.OPEN[name][0](stream, "")
+    check_size(image.width, image.height, max_pixels)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise animated(frames)
+    return image
 
 
 def _plausible_dpi(dpi: Any) -> tuple[float, float] | None:
@@ -156,20 +167,10 @@ def _save(name: str, picture: Picture, stream: BinaryIO, **options: Any) -> None
     stream.write(buffer.getbuffer())
 
 
-def encode_jpeg(picture: Picture, stream: BinaryIO, quality: int | None) -> None:
-    if quality is None:
-        quality = max(85, picture.metadata.quality or 95)
-    _save("JPEG", picture, stream, quality=quality, subsampling="4:4:4")
-
-
 def encode_webp(picture: Picture, stream: BinaryIO, quality: int | None) -> None:
-    lossless = quality is None and picture.metadata.lossless
+    lossless = quality is None and picture.metadata.lossless and picture.metadata.format == "WEBP"
     # "exact" keeps the colour of transparent pixels.
     _save("WEBP", picture, stream, quality=quality or 95, lossless=lossless, exact=True)
-
-
-def encode_avif(picture: Picture, stream: BinaryIO, quality: int | None) -> None:
-    _save("AVIF", picture, stream, quality=quality or 90, subsampling="4:4:4")
 
 
 def encode_bmp(picture: Picture, stream: BinaryIO, quality: int | None) -> None:

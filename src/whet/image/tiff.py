@@ -1,4 +1,4 @@
-"""TIFF in bands of rows: 8 and 16 bit, gray and RGB, with alpha, of any size.
+"""TIFF in bands of rows: 8 and 16 bit, gray and RGB, with alpha, of any size; floats as a whole.
 
 Pillow reads 16-bit RGB as 8-bit without a word, hence tifffile. Reading and
 writing go band by band in one code path, whether the caller wants the whole
@@ -8,7 +8,8 @@ picture or streams a hundred megapixels through.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,16 +17,23 @@ from numpy.typing import NDArray
 
 from whet.errors import ImageError
 from whet.image import pillow
-from whet.image.metadata import Metadata, Picture, Pixels, check_size, to_gray
-from whet.image.tiff_tags import append_ifds, extra_tags, parsed_exif, read_metadata
+from whet.image.exif import chain_length
+from whet.image.metadata import (
+    Picture,
+    Pixels,
+    check_size,
+    from_array,
+    from_floats,
+)
+from whet.image.tiff_tags import read_metadata
 
-__all__ = ["TiffBands", "decode", "encode", "regrouped", "write_bands"]
+__all__ = ["TiffBands", "decode"]
 
 # What tifffile has to say about odd tags does not belong on the user's screen.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _BAND_ROWS = 256
-_STRIP_BYTES = 2**20
+_MOST_DIRECTORIES = 256  # a picture and its smaller copies need a dozen
 
 
 class TiffBands:
@@ -48,6 +56,11 @@ class TiffBands:
     def __init__(self, stream: BinaryIO, max_pixels: int) -> None:
         import tifffile
 
+        if chain_length(stream, _MOST_DIRECTORIES) > _MOST_DIRECTORIES:
+            raise ImageError(
+                f"the TIFF holds more than {_MOST_DIRECTORIES} directories; "
+                "split it into single pictures first"
+            )
         stream.seek(0)
         self._file: Any = tifffile.TiffFile(stream)
         pages: list[Any] = list(self._file.pages)
@@ -64,24 +77,80 @@ class TiffBands:
         self._page: Any = pages[0].aspage()
         self.height, self.width = self._page.imagelength, self._page.imagewidth
         check_size(self.width, self.height, max_pixels)
-        self.plain = self._is_plain()
         self.gray = self._page.photometric <= 1
         self._colours = 1 if self.gray else 3
-        self.channels = 4 if self.plain and self._page.samplesperpixel > self._colours else 3
+        self._alpha = self._alpha_channel()
+        self.plain = self._is_plain()
+        self.channels = 4 if self.plain and self._alpha is not None else 3
         self.dtype = np.dtype(self._page.dtype.name if self.plain else np.uint8)
         self.metadata = read_metadata(self._page, stream, gray=self.gray)
+        self.metadata = replace(self.metadata, notes=self.metadata.notes + self._unkept())
+
+    def _alpha_channel(self) -> int | None:
+        """Return the number of the channel that is alpha; the first extra one unless told."""
+        extras = self._page.samplesperpixel - self._colours
+        kinds = tuple(self._page.extrasamples[:extras]) or (0,) * extras
+        told = [number for number, kind in enumerate(kinds) if kind in (1, 2)]
+        if extras < 1:
+            return None
+        return self._colours + (told[0] if told else 0)
+
+    def _unkept(self) -> tuple[str, ...]:
+        """Say which channels are left out."""
+        left = self._page.samplesperpixel - self._colours - (self._alpha is not None)
+        if self._page.photometric > 2 or left < 1:
+            return ()
+        return (f"{left} further channel{'s' * (left > 1)} beside colour and alpha left out",)
 
     def _is_plain(self) -> bool:
-        """Whether the page is 8 or 16 bit gray or RGB with at most one extra channel."""
+        """Whether the page is 8 or 16 bit gray or RGB."""
         page = self._page
-        colours = {0: 1, 1: 1, 2: 3}.get(int(page.photometric))
         return (
-            colours is not None
-            and page.dtype in (np.uint8, np.uint16)
-            and page.bitspersample in (8, 16)
-            and colours <= page.samplesperpixel <= colours + 1
+            self.numeric and page.dtype in (np.uint8, np.uint16) and page.bitspersample in (8, 16)
+        )
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the page's numbers are gray or RGB, of any type and depth but one bit."""
+        page = self._page
+        return (
+            int(page.photometric) in (0, 1, 2)
+            and page.dtype is not None
+            and page.bitspersample != 1
+            and self._colours <= page.samplesperpixel
             and page.imagedepth == 1
         )
+
+    @property
+    def kind(self) -> str:
+        """The true name of the pixels, for people."""
+        page = self._page
+        return f"{page.bitspersample}-bit {page.photometric.name.lower()} ({page.dtype})"
+
+    def whole(self) -> NDArray[Any]:
+        """Return colour and alpha as the file's own numbers, (H, W, 1 to 4)."""
+        array = self._page.asarray()
+        if self._page.planarconfig == 2 and self._page.samplesperpixel > 1:
+            array = np.moveaxis(array, 0, -1)
+        array = array.reshape(self.height, self.width, -1)
+        channels = [*range(self._colours), *([] if self._alpha is None else [self._alpha])]
+        return np.ascontiguousarray(array[..., channels])
+
+    @property
+    def number_type(self) -> np.dtype[Any]:
+        """Type of the file's numbers."""
+        kind: np.dtype[Any] = np.dtype(self._page.dtype)
+        return kind
+
+    @property
+    def bits(self) -> int:
+        """Bits per channel, as the file says."""
+        return int(self._page.bitspersample)
+
+    @property
+    def inverted(self) -> bool:
+        """Whether 0 is white."""
+        return int(self._page.photometric) == 0
 
     def __iter__(self) -> Iterator[Pixels]:
         """Yield (rows, width, channels) bands.
@@ -138,8 +207,9 @@ class TiffBands:
             colour = np.repeat(colour, 3, axis=2)
         if self.channels == 3:
             return np.ascontiguousarray(colour)
-        alpha = band[..., self._colours :].astype(self.dtype, copy=False)
-        if self._page.extrasamples[:1] == (1,):
+        assert self._alpha is not None
+        alpha = band[..., self._alpha : self._alpha + 1].astype(self.dtype, copy=False)
+        if self._page.extrasamples[self._alpha - self._colours :][:1] == (1,):
             colour = _divided(colour, alpha)
         return np.concatenate([colour, alpha], axis=2)
 
@@ -159,7 +229,7 @@ def decode(stream: BinaryIO, max_pixels: int) -> Picture:
     """
     bands = TiffBands(stream, max_pixels)
     if not bands.plain:
-        return pillow.reader("TIFF")(stream, max_pixels)
+        return _odd(bands, stream, max_pixels)
     whole = np.empty((bands.height, bands.width, bands.channels), bands.dtype)
     row = 0
     for band in bands:
@@ -174,92 +244,29 @@ def decode(stream: BinaryIO, max_pixels: int) -> Picture:
     )
 
 
-def encode(picture: Picture, stream: BinaryIO, quality: int | None = None) -> None:
-    """Write a whole TIFF; ``quality`` has no meaning here, as nothing is lost."""
-    del quality
-    height, width = picture.pixels.shape[:2]
-
-    def bands() -> Iterator[Pixels]:
-        for row in range(0, height, _BAND_ROWS):
-            band = picture.pixels[row : row + _BAND_ROWS]
-            if picture.alpha is not None:
-                alpha = picture.alpha[row : row + _BAND_ROWS]
-                band = np.concatenate([band, alpha], axis=2)
-            yield band
-
-    channels = 3 if picture.alpha is None else 4
-    shape = (height, width, channels)
-    write_bands(stream, bands(), shape, picture.pixels.dtype, picture.metadata)
-
-
-def regrouped(bands: Iterable[Pixels], rows: int) -> Iterator[Pixels]:
-    """Cut bands of any height into bands of ``rows`` rows; the last may be shorter."""
-    held: list[Pixels] = []
-    count = 0
-    for band in bands:
-        held.append(band)
-        count += len(band)
-        if count < rows:
-            continue
-        joined = held[0] if len(held) == 1 else np.concatenate(held)
-        whole = count - count % rows
-        for row in range(0, whole, rows):
-            yield np.ascontiguousarray(joined[row : row + rows])
-        held, count = [joined[whole:]], count - whole
-    if count:
-        yield np.ascontiguousarray(np.concatenate(held))
-
-
-def write_bands(
-    stream: BinaryIO,
-    bands: Iterable[Pixels],
-    shape: tuple[int, int, int],
-    dtype: np.dtype[Any],
-    metadata: Metadata,
-) -> None:
-    """Write (rows, W, 3 or 4) bands as one TIFF with everything in ``metadata``.
-
-    Args:
-        stream: open for reading and writing, empty.
-        bands: from top to bottom.
-        shape: (H, W, channels) of the whole.
-        dtype: uint8 or uint16.
-        metadata: ``gray`` and ``compressed`` decide the colour type and storage.
-    """
-    import imagecodecs
-    import tifffile
-
-    height, width, channels = shape
-    channels -= 2 * metadata.gray
-    exif = parsed_exif(metadata.exif)
-
-    def encoded(strip: Pixels) -> bytes:
-        strip = to_gray(strip) if metadata.gray else strip
-        if not metadata.compressed:
-            return strip.tobytes()
-        # Level 1 of libdeflate packs a photograph to 51%, level 6 to 49% in three times the time.
-        differences = imagecodecs.delta_encode(strip, axis=1)
-        return bytes(imagecodecs.deflate_encode(differences.tobytes(), level=1))
-
-    rows = max(1, min(height, _STRIP_BYTES // (width * channels * dtype.itemsize)))
-    raw_bytes = height * width * channels * dtype.itemsize
-    with tifffile.TiffWriter(stream, bigtiff=raw_bytes > 2**32 - 2**25) as writer:
-        writer.write(
-            map(encoded, regrouped(bands, rows)),
-            shape=(height, width, channels) if channels > 1 else (height, width),
-            dtype=dtype,
-            photometric="minisblack" if metadata.gray else "rgb",
-            planarconfig="contig" if channels > 1 else None,
-            extrasamples=["unassalpha"] if channels in (2, 4) else None,
-            rowsperstrip=rows,
-            compression="adobe_deflate" if metadata.compressed else None,
-            predictor=True if metadata.compressed else None,
-            resolution=metadata.dpi,
-            resolutionunit="INCH" if metadata.dpi else None,
-            iccprofile=metadata.icc,
-            extratags=extra_tags(metadata, exif),
-            metadata=None,
-            software=False,
-        )
-    if raw_bytes <= 2**32 - 2**25:
-        append_ifds(stream, exif)
+def _odd(bands: TiffBands, stream: BinaryIO, max_pixels: int) -> Picture:
+    """Read floats and depths between 2 and 15 bits; Pillow takes palettes, inks and the like."""
+    if bands.numeric and np.issubdtype(bands.number_type, np.floating):
+        return from_floats(bands.whole(), bands.metadata)
+    if bands.numeric and bands.number_type in (np.uint8, np.uint16):
+        target: np.dtype[Any] = np.dtype(np.uint8 if bands.bits < 8 else np.uint16)
+        peak, top = 2**bands.bits - 1, np.iinfo(target).max
+        values = bands.whole().astype(np.float64)
+        if bands.inverted:
+            values[..., 0] = peak - values[..., 0]
+        array = np.rint(values * (top / peak)).astype(target)
+        note = f"{bands.bits} bits per channel are written in {target.itemsize * 8}"
+        metadata = bands.metadata
+        bits = bands.bits if bands.bits > 8 else None
+        return from_array(array, replace(metadata, bits=bits, notes=(*metadata.notes, note)))
+    refusal = ImageError(
+        f"pixels of the kind {bands.kind} cannot be restored; "
+        "convert the picture to 8 or 16 bit gray or RGB first"
+    )
+    if bands.numeric:
+        raise refusal
+    try:
+        image = pillow.opened("TIFF", stream, max_pixels)
+    except (SyntaxError, KeyError) as error:
+        raise refusal from error
+    return pillow.picture_of(image, bands.metadata)

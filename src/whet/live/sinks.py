@@ -27,8 +27,7 @@ from whet.errors import MediaError, MissingExtraError
 from whet.files import replacing
 from whet.image import Pixels
 from whet.video.encoding import CODECS, CONTAINERS, Container
-from whet.video.reading import why
-from whet.video.rgb import matrix_for
+from whet.video.source import matrix_for, why
 
 __all__ = ["STREAMS", "Encoding", "LiveSink", "OpenSink", "sink_for"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,15 @@ from whet import image
 from whet.errors import ImageError
 from whet.files import replacing
 from whet.image import Picture, Pixels
-from whet.image.tiff import TiffBands, regrouped, write_bands
+from whet.image.sound import sound
+from whet.image.tiff import TiffBands
+from whet.image.tiff_write import regrouped, write_bands
 from whet.runtime.tiling import restore_bands
 
 if TYPE_CHECKING:
     from whet.runtime import Session
 
-__all__ = ["fill_hidden", "is_large_tiff", "restore_large_tiff", "restore_picture", "said_by"]
+__all__ = ["fill_hidden", "is_large_tiff", "restore_large_tiff", "restore_picture"]
 
 LARGE_PX = 2**24
 """TIFFs above 16.8 megapixels pass in bands, in memory that does not grow with their height."""
@@ -93,19 +94,7 @@ def restore_picture(session: Session, picture: Picture, strength: float = 1.0) -
     else:
         restored = session.restore(fill_hidden(picture.pixels, hidden), strength)
         restored = np.where(hidden, picture.pixels, restored)
-    return _noted(picture.with_pixels(np.ascontiguousarray(restored)), session)
-
-
-def said_by(session: Session) -> tuple[str, ...]:
-    """Return what a session has to say about the last picture; most have nothing."""
-    take = getattr(session, "take_notes", None)
-    return take() if take else ()
-
-
-def _noted(picture: Picture, session: Session) -> Picture:
-    """Add what the session has to say about a picture to its notes."""
-    notes = (*picture.metadata.notes, *said_by(session))
-    return replace(picture, metadata=replace(picture.metadata, notes=notes))
+    return picture.with_pixels(np.ascontiguousarray(restored))
 
 
 def is_large_tiff(source: Path, max_pixels: int) -> bool:
@@ -128,14 +117,18 @@ def restore_large_tiff(
     strength: float,
     overwrite: bool,
     max_pixels: int,
-) -> None:
+) -> tuple[str, ...]:
     """Restore a TIFF in bands; its orientation tag is kept instead of applied.
+
+    Returns:
+        What could not be kept, in sentences.
 
     Raises:
         ImageError: the file is damaged, or ``target`` cannot be written.
     """
     with source.open("rb") as stream:
         bands = TiffBands(stream, max_pixels)
+        metadata = sound(bands.metadata)
 
         def run(window: Pixels) -> Pixels:
             if bands.channels == 3:
@@ -159,7 +152,8 @@ def restore_large_tiff(
             replacing(target, overwrite=overwrite, error=ImageError) as temporary,
             temporary.open("w+b") as out,
         ):
-            write_bands(out, restored, shape, bands.dtype, bands.metadata)
+            write_bands(out, restored, shape, bands.dtype, metadata)
+    return metadata.notes
 
 
 def _with_filled(bands: Iterable[Pixels]) -> Iterator[Pixels]:
