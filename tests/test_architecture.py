@@ -27,7 +27,7 @@ LAYERS = (
     ("bench",),
     ("web", "evaluate"),
     ("live",),
-    ("distill", "study", "stills", "video", "export"),
+    ("distill", "study", "stills", "video", "export", "studio"),
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
@@ -42,6 +42,7 @@ TORCH_FREE = {
     "card",
     "conditions",
     "errors",
+    "fetch",
     "files",
     "graph",
     "image",
@@ -49,12 +50,13 @@ TORCH_FREE = {
     "metrics",
     "runtime",
     "stills",
+    "studio",
     "version",
     "video",
 }
-TORCH_FAMILY = {"accelerate", "kornia", "safetensors", "torch", "torchmetrics", "torchvision"}
-TORCH_RUNTIME = "whet.runtime.torch_engine"
-"""The one module at the counter that is PyTorch; it is loaded by name, never imported."""
+TORCH_FAMILY = {"accelerate", "kornia", "torch", "torchmetrics", "torchvision"}
+TORCH_MODULES = ("whet.runtime.torch_engine", "whet.studio.torch_network")
+"""The modules at the counter that are PyTorch; they are loaded by name, never imported."""
 STARTS_WITHOUT_TORCH = (
     "whet",
     "whet.conditions",
@@ -144,10 +146,10 @@ def wrong_directions(package: Mapping[str, set[Import]]) -> list[str]:
 def torch_at_the_counter(package: Mapping[str, set[Import]]) -> list[str]:
     found = []
     for module, imports in package.items():
-        if package_of(module) not in TORCH_FREE or module == TORCH_RUNTIME:
+        if package_of(module) not in TORCH_FREE or module in TORCH_MODULES:
             continue
         for target in sorted({i.target for i in imports}):
-            if target.startswith(TORCH_RUNTIME):
+            if target.startswith(TORCH_MODULES):
                 found.append(f"{module} imports {target}")
             foreign = target.split(".")[0] in TORCH_FAMILY
             workshop = is_ours(target) and package_of(target) not in TORCH_FREE

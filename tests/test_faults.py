@@ -102,12 +102,12 @@ def test_a_bomb_in_a_small_container_is_not_decoded(
     tmp_path: Path, tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit holds in the decoder too, where a header lies or says nothing."""
-    from whet.video import source
+    from whet.video import decoding
 
     path = clip(tmp_path / "a.mkv", sound=False)
-    monkeypatch.setattr(source, "MAX_FRAME_PX", 64 * 48)
+    monkeypatch.setattr(decoding, "MAX_FRAME_PX", 64 * 48)
     assert whet("video", path, "-o", tmp_path / "b.mkv", "-m", tiny_artifact).code == 0
-    monkeypatch.setattr(source, "MAX_FRAME_PX", 64 * 48 - 1)
+    monkeypatch.setattr(decoding, "MAX_FRAME_PX", 64 * 48 - 1)
     refused(whet("video", path, "-o", tmp_path / "c.mkv", "-m", tiny_artifact), "scale the video")
 
 

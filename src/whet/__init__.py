@@ -28,16 +28,17 @@ def load(
     """Open a model once and use it often, also from several threads.
 
     Args:
-        model: name of a shipped model, or path of a model file.
+        model: name of a shipped model, or path of a model file; a heavy network (``maxim``, which
+            takes minutes a picture), a checkpoint, or ``file.py:function``.
         runtime: "auto", "openvino", "onnxruntime" or "torch".
         threads: of computation; None takes all cores.
 
     Raises:
-        InputError, ModelError, MissingExtraError: see :func:`whet.runtime.open_session`.
+        InputError, ModelError, MissingExtraError: see :func:`whet.studio.open_model`.
     """
-    from whet.runtime import open_session
+    from whet.studio import open_model
 
-    return open_session(model, runtime=runtime, threads=threads)
+    return open_model(model, runtime=runtime, threads=threads)
 
 
 def sharpen(image: Image, model: str | Path | Session = "small", *, strength: float = 1.0) -> Image:
@@ -73,6 +74,11 @@ def restore(
         InputError, ModelError: see :func:`sharpen`.
     """
     from whet.stills.in_memory import restore_anything
+    from whet.studio import forget_kept
 
-    session = load(model) if isinstance(model, (str, Path)) else model
-    return restore_anything(session, image, strength)
+    if not isinstance(model, (str, Path)):
+        return restore_anything(model, image, strength)
+    session = load(model)
+    restored = restore_anything(session, image, strength)
+    forget_kept(session)
+    return restored

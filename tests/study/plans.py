@@ -18,7 +18,7 @@ def plan(
         id="study",
         title="Which is better?",
         protocol=protocol,
-        scale=() if protocol == "pairs" else SCALES["founding"],
+        scale=() if protocol == "pairs" else SCALES["quality"],
         scenes=tuple(f"s{i}" for i in range(scenes)),
         practice_scenes=("practice",),
         methods=tuple(f"m{i}" for i in range(methods)),

@@ -167,7 +167,7 @@ def test_practice_comes_first_and_breaks_come_regularly() -> None:
 @pytest.mark.parametrize(
     ("wrong", "remedy"),
     [
-        ({"each": 13}, "change --scenes-each"),
+        ({"each": 13}, "can rate 1 to 12 scenes, not 13"),
         ({"gold": -1}, "from 0 up"),
         ({"protocol": "vote"}, "choose one of: acr, dcr, pairs"),
         ({"methods": 0}, "add restored pictures"),

@@ -151,6 +151,8 @@ def test_a_plan_that_changed_is_refused(store: Store, study: Plan) -> None:
     store.register(study)
     with pytest.raises(InputError, match="changed after it was registered"):
         store.register(replace(study, seed=5))
+    with pytest.raises(InputError, match="changed after it was registered"):
+        store.register(replace(study, question="And now?"))
     assert store.plan(study.id) == study
 
 
@@ -160,10 +162,30 @@ def test_who_withdraws_leaves_nothing_behind(store: Store, study: Plan) -> None:
         trial = store.next_trial(one)
         assert trial is not None
         store.rate(one, trial.id, 5)
+    third = admit(store, study)
     store.withdraw(token)
     assert [r.participant for r in store.ratings(study.id)] == [1]
+    assert store.absent(study.id) == {0: "withdrawn", 2: "unfinished: no answer"}
+    assert store.participant(third).external == ""
     with pytest.raises(UnknownLinkError):
         store.participant(token)
+
+
+def test_a_panels_number_takes_part_once_and_goes_with_who_withdraws(
+    store: Store, study: Plan
+) -> None:
+    paid = replace(study, id=secrets.token_hex(6), external="PID")
+    store.register(paid)
+    with pytest.raises(OutOfTurnError, match="as it is"):
+        store.join(paid.id)
+    token = store.join(paid.id, "5f3a")
+    with pytest.raises(OutOfTurnError, match="already"):
+        store.join(paid.id, "5f3a")
+    assert store.participant(store.join(paid.id, "77")).number == 1  # nobody got the one refused
+    store.begin(token, consented=True, display_ok=True)
+    store.withdraw(token)
+    assert [who.external for who in store.progress(paid.id)] == ["", "77"]
+    assert store.participant(store.join(study.id, "5f3a")).external == ""
 
 
 def test_sqlite_keeps_no_token_and_waits_for_the_disk(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from plans import stimuli
 from commandline import save, succeed, whet
 from whet.errors import DataError
 from whet.study.build import Settings, build, ruin
-from whet.study.design import picture_name, picture_path, session
-from whet.study.plan import DEGRADED, PICTURES, RUINED, SHARP, read_plan
+from whet.study.design import Rating, completion, picture_name, picture_path, session
+from whet.study.plan import DEGRADED, PICTURES, RUINED, SHARP, Plan, read_plan
 from whet.study.simulate import Panel, draw_truth, simulate
 from whet.study.store import Store
 
@@ -125,9 +125,13 @@ WRONG = {
     "new -o in --triplets in": "name a folder that does not exist yet",
     "new -o out --triplets in --protocol vote": "choose one of: acr, dcr, pairs",
     "new -o out --triplets in --scale stars": "choose one of: founding, quality, impairment",
+    "new -o out --triplets in --scale founding": "or take the protocol dcr",
+    "new -o out --triplets in --protocol pairs --scale quality": "the answer is left or right",
+    "new -o out --triplets in --external a&b": "use letters, digits and _",
     "new -o out --triplets in --crop big": "such as 480x360",
     "new -o out --triplets in --crop ²x3": "such as 480x360",
-    "new -o out --triplets in --scenes-each 9": "change --scenes-each",
+    "new -o out --triplets in --scenes-each 9": "can rate 1 to 1 scenes, not 9",
+    "new -o out --triplets in --instructions absent.txt": "give a file in UTF-8",
     "new -o out --triplets in --consent absent.txt": "give a file in UTF-8",
     "new -o out --triplets lame": "scene-0 is in degraded or in beta, not in both",
     "new -o out --baseline magic": "choose from: identity, unsharp",
@@ -152,6 +156,98 @@ def test_errors_are_one_line_that_names_the_remedy(
     (line,) = outcome.err.splitlines()
     assert WRONG[words] in line
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("protocol", "worst", "best", "title"),
+    [
+        ("acr", "bad", "excellent", "How good are these pictures?"),
+        ("dcr", "barely improved", "very close to the sharp image", "Before, after"),
+        ("pairs", None, None, "Which pictures look better?"),
+    ],
+)
+def test_what_is_asked_can_be_answered_by_what_is_shown(
+    protocol: str, worst: str | None, best: str | None, title: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    succeed("study", "new", "-o", folder, "--triplets", save_triplets(tmp_path / "in"),
+            "--crop", "none", "--protocol", protocol)  # fmt: skip
+    plan = read_plan(folder)
+    assert (plan.scale[:1], plan.scale[-1:]) == (((worst,), (best,)) if worst else ((), ()))
+    assert plan.title.startswith(title)
+    view = session(plan, 0)[0].view(plan)
+    # Only who sees the picture before can say how much better it became.
+    improving = ("improve", "restored", "before", "original")
+    words = " ".join([view.question, plan.title, *(label for _, label in view.answers)]).lower()
+    if "degraded" not in view.slots:
+        assert not [word for word in improving if word in words]
+
+
+def test_a_study_asks_and_tells_in_its_own_words(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    (tmp_path / "how.txt").write_text("Sit an arm's length away.\n")
+    words = ["study", "new", "-o", folder, "--triplets", save_triplets(tmp_path / "in"), "--crop"]
+    words += ["none", "--question", "How sharp is it?", "--instructions", tmp_path / "how.txt"]
+    succeed(*words, "--external", "PID", "--completion", "C0DE")
+    plan = read_plan(folder)
+    assert session(plan, 0)[0].view(plan).question == "How sharp is it?"
+    assert plan.instructions == "Sit an arm's length away."
+    assert (plan.external, completion(plan, 3)) == ("PID", "C0DE")
+    assert "the number under which your panel sent you" in plan.consent
+
+
+def take_part(store: Store, plan: Plan, ratings: list[Rating], answers: dict[int, int]) -> None:
+    """Let each participant give as many of their ratings as ``answers`` says."""
+    tokens = {number: store.join(plan.id, f"panel-{number}") for number in answers}
+    for number, token in tokens.items():
+        store.begin(token, consented=True, display_ok=True)
+        own = [rating for rating in ratings if rating.participant == number]
+        for rating in own[: answers[number]]:
+            trial = store.next_trial(token)
+            assert trial is not None
+            store.rate(token, trial.id, rating.answer, 500 if number == 2 else 2500)
+    store.withdraw(tokens[4])
+
+
+def test_status_and_results_give_everybodys_place_and_every_reason(tmp_path: Path) -> None:
+    plan = build(stimuli(4), tmp_path / "study", Settings(external="PID"))
+    store = Store.open(tmp_path / "study")
+    store.register(plan)
+    total = len(session(plan, 0))
+    ratings = simulate(plan, draw_truth(plan, 0), Panel(6), 0)
+    take_part(store, plan, ratings, {0: total, 1: total, 2: total, 3: 5, 4: 3, 5: 0})
+    store.close()
+    people = json.loads(succeed("study", "status", tmp_path / "study", "--json"))
+    states = ["finished"] * 3 + ["under way", "withdrawn", "under way"]
+    assert [one["state"] for one in people] == states
+    assert [one["external"] for one in people[:4]] == [f"panel-{n}" for n in range(4)]
+    assert [one["completion"] for one in people] == [completion(plan, n) for n in range(3)] + [
+        ""
+    ] * 3
+    assert len({one["completion"] for one in people[:3]}) == 3
+    assert people[2]["left_out"].startswith("haste: ")
+    assert [one["left_out"] for one in (people[0], people[3], people[4])] == ["", "", "withdrawn"]
+    text = succeed("study", "status", tmp_path / "study")
+    assert "6 joined: 3 finished, 2 under way, 1 withdrawn; 2 count so far" in text
+    result = json.loads(succeed("study", "analyse", tmp_path / "study", "--json"))
+    reasons = [rater["rejected"].partition(":")[0] for rater in result["raters"]]
+    assert reasons == ["", "", "haste", "unfinished", "withdrawn", "unfinished"]
+    document = (tmp_path / "study" / "results" / "results.md").read_text()
+    assert "2 of 6 participants" in document
+    assert "- participant 5: unfinished: no answer" in document
+
+
+def test_too_few_participants_are_named_with_their_reasons(tmp_path: Path) -> None:
+    plan = build(stimuli(4), tmp_path / "study", Settings(external="PID"))
+    store = Store.open(tmp_path / "study")
+    store.register(plan)
+    ratings = simulate(plan, draw_truth(plan, 0), Panel(6), 0)
+    take_part(store, plan, ratings, {0: 5, 2: len(session(plan, 0)), 4: 1})
+    store.close()
+    outcome = whet("study", "analyse", tmp_path / "study")
+    assert outcome.code == 2
+    for reason in ("participant 0: unfinished", "participant 1: haste", "participant 2: withdrawn"):
+        assert reason in outcome.err
 
 
 def test_a_design_is_rehearsed_made_up_or_from_a_folder(tmp_path: Path) -> None:

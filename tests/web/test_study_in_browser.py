@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 pytest.importorskip("fastapi", reason="needs the extra web")
 pytest.importorskip("uvicorn", reason="needs the extra web")
@@ -21,7 +24,7 @@ from studies import build_study
 from commandline import MakePicture
 from whet import image
 from whet.study.analysis import analyse
-from whet.study.design import Rating, picture_name, session
+from whet.study.design import Rating, completion, picture_name, session
 from whet.study.plan import DEGRADED, PICTURES, RUINED, SHARP, Plan
 from whet.study.store import Store
 
@@ -196,7 +199,8 @@ def test_three_participants_at_once_and_every_acknowledged_answer_is_there_once(
     home = address.partition("study/")[0]
     outside = [u for one in people for u in one.asked if not u.startswith((home, f"blob:{home}"))]
     assert outside == []
-    result = analyse(plan, ratings)
+    # This browser is in more of a hurry than people are.
+    result = analyse(plan, [replace(rating, elapsed_ms=2000) for rating in ratings])
     assert result.kept == 3
     liked = sorted(result.scores, key=lambda score: score.mos.value)
     assert [score.condition for score in liked] == [DEGRADED, "weakling", "champion", SHARP]
@@ -265,6 +269,44 @@ def test_triplets_and_pairs_stand_side_by_side_at_full_size(
     one.page.keyboard.press("Enter")
     assert one.come()
     assert one.acknowledged[0][1] == 2
+
+
+def test_who_comes_from_a_panel_goes_back_to_it_with_a_code(
+    serving: Callable[..., str], folder: Path, picture: MakePicture, visit: Visit
+) -> None:
+    few = {"practice": 0, "repeats": 0, "gold": 0, "scenes": 1}
+    own = build_study(folder / "paid" / "own", picture, external="PROLIFIC_PID", **few)
+    back = "https://panel.example/done?cc=C0DE"
+    link = build_study(folder / "paid" / "link", picture, completion=back, **few)
+    home = serving(studies=(folder / "paid",))
+    lost = visit(f"{home}study/{own.id}")
+    lost.get_by_label("I have read this").check()
+    expect(lost.locator("#missing")).to_contain_text("the link that your panel gave you")
+    expect(lost.get_by_role("button", name="Start")).to_be_disabled()
+    for address, plan in ((f"{own.id}?PROLIFIC_PID=5f3a", own), (link.id, link)):
+        one = Browser(visit, f"{home}study/{address}", 0)
+        while one.come():
+            one.answer(1)
+        if plan is own:
+            expect(one.page.locator("#completion code")).to_have_text(completion(own, 0))
+            assert "5f3a" not in one.page.url
+        else:
+            shown = one.page.get_by_role("link", name="Tell your panel")
+            expect(shown).to_have_attribute("href", back)
+    store = Store.open(folder / "paid" / "own")
+    assert [who.external for who in store.progress(own.id)] == ["5f3a"]
+    store.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_trials_stand_on_mid_grey_whatever_the_colours_of_the_rest(
+    addresses: dict[str, str], visit: Visit, scheme: str
+) -> None:
+    one = Browser(visit, addresses["dcr"], 0, color_scheme=scheme)
+    assert one.come()
+    data = one.page.screenshot()
+    corners = np.array(Image.open(io.BytesIO(data)).convert("RGB"))[[1, -2], :][:, [1, -2]]
+    assert (corners == 0x6E).all()
 
 
 def test_a_second_click_does_not_rate_a_picture_that_has_just_appeared(

@@ -25,7 +25,7 @@ from studies import BLUR_PX, build_study
 
 from commandline import MakePicture, whet
 from whet.errors import InputError
-from whet.study.design import session
+from whet.study.design import completion, session
 from whet.study.plan import PLAN_FILE, Plan, read_plan
 from whet.study.schema import sa
 from whet.study.store import DATABASE_FILE, Store
@@ -186,7 +186,8 @@ def test_each_answer_is_in_the_database_before_the_next_trial_is_told(
         assert (receipt["answer"], receipt["fresh"]) == (answer, True)
         assert stored(folders[protocol])[-1] == (0, trial.position, answer)
         turn = receipt["turn"]
-    assert turn == {"rated": len(trials), "total": len(trials), "trial": None} == who.turn()
+    done = {"rated": len(trials), "total": len(trials), "trial": None}
+    assert turn == {**done, "completion": completion(plan, 0)} == who.turn()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -274,6 +275,53 @@ def test_a_link_goes_on_after_a_restart(open_site: Open, folders: dict[str, Path
     following = who.rate(who.turn()["trial"]["id"], 3).json()["turn"]
     again = open_site().get(f"{who.root}/turn", headers=who.headers)
     assert again.json() == following
+
+
+def test_times_longer_than_what_passed_here_are_not_believed(
+    site: TestClient, folders: dict[str, Path]
+) -> None:
+    plan = plans(folders)["pairs"]
+    who = Participant(site, plan.id)
+    began = time.monotonic()
+    for claimed in ({"elapsed_ms": 600_000}, {}, {"elapsed_ms": 1}):
+        trial = who.turn()["trial"]
+        who.ask("GET", f"/trials/{trial['id']}/left")
+        assert who.rate(trial["id"], 1, **claimed).status_code == 200
+    passed_ms = (time.monotonic() - began) * 1000 + 1
+    unseen = who.turn()["trial"]["id"]  # as after a restart: the server has measured nothing
+    who.rate(unseen, 1, elapsed_ms=600_000)
+    store = Store.open(folders["pairs"])
+    times = [rating.elapsed_ms for rating in store.ratings(plan.id)]
+    store.close()
+    assert all(0 < elapsed_ms <= passed_ms for elapsed_ms in times[:3])
+    assert times[2:] == [1, 600_000]
+    for wrong in (-1, 2**31, "3", 1.5, True, None):
+        refused(who.rate(who.turn()["trial"]["id"], 1, elapsed_ms=wrong), 422)
+
+
+def test_a_panels_number_is_kept_only_where_a_study_says_so(
+    open_site: Open, folders: dict[str, Path]
+) -> None:
+    paid = replace(
+        plans(folders)["acr"], external="PROLIFIC_PID", completion="https://pay.example/C0DE"
+    )
+    (folders["acr"] / PLAN_FILE).unlink()
+    (folders["acr"] / PLAN_FILE).write_text(paid.to_json())
+    site = open_site()
+    root = f"/api/study/{paid.id}"
+    assert site.get(root).json()["external"] == "PROLIFIC_PID"
+    assert "your panel" in refused(site.post(f"{root}/join", json=AGREED), 409)
+    known = {**AGREED, "external_id": "5f3a"}
+    assert site.post(f"{root}/join", json=known).status_code == 201
+    assert "already" in refused(site.post(f"{root}/join", json=known), 409)
+    assert site.post(f"{root}/join", json={**known, "external_id": "77"}).status_code == 201
+    assert site.post(f"{root}/join", json={**known, "external_id": "x" * 129}).status_code == 422
+    free = plans(folders)["pairs"]
+    assert site.post(f"/api/study/{free.id}/join", json=known).status_code == 201
+    for plan, folder, kept in ((paid, "acr", ["5f3a", "77"]), (free, "pairs", [""])):
+        store = Store.open(folders[folder])
+        assert [who.external for who in store.progress(plan.id)] == kept
+        store.close()
 
 
 def test_who_withdraws_leaves_nothing_behind(site: TestClient, folders: dict[str, Path]) -> None:

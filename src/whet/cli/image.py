@@ -33,13 +33,17 @@ def image(
     as_json: AsJson = False,
 ) -> None:
     """Sharpen pictures: files, folders and globs, with everything they carry kept."""
+    from whet.cli.studio import opened
     from whet.image import MAX_PIXELS
-    from whet.runtime import open_session
     from whet.stills.files import restore_files
+    from whet.studio import forget_kept, is_heavy
 
     target = "-" if output is None and inputs == ["-"] else output
-    session = open_session(model, runtime=runtime, threads=threads)
-    with bar("sharpening", quiet=quiet or target == "-") as advance:
+    unseen = quiet or target == "-"
+    with (
+        opened(model, runtime, threads, quiet=unseen) as session,
+        bar("sharpening", quiet=unseen or is_heavy(model)) as advance,
+    ):
         report = restore_files(
             session,
             inputs,
@@ -52,6 +56,8 @@ def image(
             max_pixels=max_pixels or MAX_PIXELS,
             progress=lambda r, total: advance(len(r.done) + len(r.skipped) + len(r.failed), total),
         )
+    if not report.failed:
+        forget_kept(session)
     for restored in report.done:
         for sentence in restored.notes:
             note(f"{restored.job.source}: {sentence}")

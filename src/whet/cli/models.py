@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from whet.artifact import Card
     from whet.runtime.installed import Standing
 
-__all__ = ["card_text", "list_text", "models", "runtimes_text"]
+__all__ = ["card_text", "heavy_card", "heavy_text", "list_text", "models", "runtimes_text"]
 
 
 def models(
@@ -28,12 +28,16 @@ def models(
 ) -> None:
     """List the models that come with whet, or print the card of one."""
     from whet.artifact import read_card, resolve, shipped
+    from whet.studio import STUDIO
 
     if runtimes:
         from whet.runtime.installed import survey
 
         standings = survey()
         out(json.dumps([vars(s) for s in standings]) if as_json else runtimes_text(standings))
+        return
+    if name is not None and name in STUDIO:
+        out(json.dumps(heavy_facts(name), indent=1) if as_json else heavy_card(name))
         return
     if name is not None:
         path = resolve(name)
@@ -45,6 +49,7 @@ def models(
         out(json.dumps({n: json.loads(read_card(p).to_json()) for n, p in files.items()}))
         return
     out(list_text(files))
+    out("\n" + heavy_text())
 
 
 def list_text(files: Mapping[str, Path]) -> str:
@@ -61,6 +66,50 @@ def list_text(files: Mapping[str, Path]) -> str:
             f"{card.parameters:>12,}{path.stat().st_size:>10,}"
         )
     return "\n".join([*lines, "", "`whet models NAME` prints a card"])
+
+
+def heavy_facts(name: str) -> dict[str, object]:
+    """Return what is known of a heavy network without opening it."""
+    from whet.fetch.weights import FETCHABLE, cached
+    from whet.studio import STUDIO
+
+    named = STUDIO[name]
+    item = FETCHABLE[named.weights]
+    return {
+        "name": name,
+        "does": named.summary,
+        "weights": named.weights,
+        "here": cached(named.weights) is not None,
+        "parameters": item.parameters,
+        "licence": item.licence,
+        "known_failures": list(named.known_failures),
+    }
+
+
+def heavy_card(name: str) -> str:
+    """Return these facts as text."""
+    from whet.studio import STUDIO
+
+    facts, failures = heavy_facts(name), STUDIO[name].known_failures
+    lines = [name]
+    for key in ("does", "licence", "parameters"):
+        lines.append(f"  {key:<11} {facts[key]}")
+    here = "here" if facts["here"] else f"not here; run: whet data fetch {facts['weights']}"
+    lines.append(f"  {'weights':<11} {facts['weights']}, {here}")
+    lines += [f"  known failure: {text}" for text in failures]
+    return "\n".join(lines)
+
+
+def heavy_text() -> str:
+    """Return one line per heavy network."""
+    from whet.studio import STUDIO
+
+    lines = [f"{'heavy':<14}{'weights':<13}{'here':<6}licence"]
+    for name in STUDIO:
+        facts = heavy_facts(name)
+        here = "yes" if facts["here"] else "no"
+        lines.append(f"{name:<14}{facts['weights']:<13}{here:<6}{facts['licence']}")
+    return "\n".join(lines)
 
 
 def runtimes_text(standings: Sequence[Standing]) -> str:

@@ -9,7 +9,12 @@ import typer
 __all__ = ["AsJson", "Model", "Overwrite", "Quiet", "Runtime", "Strength", "Threads"]
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="nano, small, ..., or the path of an .onnx file")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="nano, small, ...; maxim (minutes); or a file: .onnx, .pth, file.py:build",
+    ),
 ]
 Strength = Annotated[float, typer.Option(help="0 leaves the picture alone, 1 is full, up to 2")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace outputs that exist")]

@@ -46,10 +46,13 @@ def new(
     protocol: Annotated[
         str, typer.Option(help="acr (one picture), dcr (triplets) or pairs")
     ] = "acr",
-    scale: Annotated[str, typer.Option(help="founding, quality or impairment")] = "founding",
-    title: Annotated[str, typer.Option(help="what participants read; name no method")] = (
-        "Which picture is better?"
-    ),
+    scale: Annotated[
+        str, typer.Option(help="acr: quality or impairment; dcr: founding, impairment or quality")
+    ] = "",
+    title: Annotated[str, typer.Option(help="what participants read first; name no method")] = "",
+    question: Annotated[
+        str, typer.Option(help="what stands above the pictures, in your own words")
+    ] = "",
     scenes_each: Annotated[
         int | None, typer.Option(min=1, help="scenes per participant; default: all")
     ] = None,
@@ -58,6 +61,19 @@ def new(
     gold: Annotated[int, typer.Option(min=0, help="checks whose answer is known")] = 4,
     break_every: Annotated[int, typer.Option(min=0, help="trials between breaks; 0: none")] = 40,
     consent: Annotated[Path | None, typer.Option(help="file with your consent text")] = None,
+    instructions: Annotated[
+        Path | None, typer.Option(help="file with what participants read before they start")
+    ] = None,
+    completion: Annotated[
+        str,
+        typer.Option(
+            help="code or https:// address shown at the end; default: a code for each participant"
+        ),
+    ] = "",
+    external: Annotated[
+        str,
+        typer.Option(help="parameter of the link with a panel's own number, as PROLIFIC_PID"),
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="another seed, other orders")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -71,6 +87,9 @@ def new(
         title=title,
         protocol=protocol,
         scale=scale,
+        question=question,
+        completion=completion,
+        external=external,
         scenes_each=scenes_each,
         practice=practice,
         repeats=repeats,
@@ -80,6 +99,8 @@ def new(
     )
     if consent is not None:
         settings = replace(settings, consent=_text(consent))
+    if instructions is not None:
+        settings = replace(settings, instructions=_text(instructions))
     stimuli = (
         _given(triplets) if triplets else _made(model or [], baseline or [], suite, photos, limit)
     )
@@ -129,10 +150,10 @@ def analyse(
     plan = read_plan(folder)
     store = _opened(folder, database)
     try:
-        ratings = store.ratings(plan.id)
+        ratings, absent = store.ratings(plan.id), store.absent(plan.id)
     finally:
         store.close()
-    result = analyse_ratings(plan, ratings, screen=not keep_all)
+    result = analyse_ratings(plan, ratings, screen=not keep_all, absent=absent)
     target = output or folder / "results"
     write_result(result, ratings, target, overwrite=overwrite)
     if as_json:
@@ -140,6 +161,27 @@ def analyse(
     else:
         out(to_markdown(result))
         note(f"results: {target}")
+
+
+@study.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="folder of the study")],
+    database: Annotated[
+        str | None, typer.Option(help="URL of its database, if it is not in the folder")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far everybody is, who would be left out and why, and who may be paid."""
+    from whet.study.plan import read_plan
+    from whet.study.standing import standings, to_text
+
+    plan = read_plan(folder)
+    store = _opened(folder, database)
+    try:
+        people = standings(plan, store.ratings(plan.id), store.progress(plan.id))
+    finally:
+        store.close()
+    out(json.dumps([vars(person) for person in people]) if as_json else to_text(people))
 
 
 @study.command()
@@ -167,7 +209,7 @@ def rehearse(
             "rehearsal",
             "",
             "acr",
-            SCALES["founding"],
+            SCALES["quality"],
             names,
             ("practice",),
             kinds,

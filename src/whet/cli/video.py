@@ -31,6 +31,9 @@ def video(
     resume: Annotated[
         bool, typer.Option("--resume", help="keep finished segments, and go on behind them")
     ] = False,
+    deinterlace: Annotated[
+        bool, typer.Option("--deinterlace", help="a picture for each field, at twice the rate")
+    ] = False,
     runtime: Runtime = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -54,6 +57,7 @@ def video(
             gate=gate,
             steady=steady,
             resume=resume,
+            deinterlace=deinterlace,
             overwrite=overwrite,
             progress=lambda done, total: advance(done, total),
         )

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.errors import InputError, MissingExtraError, ModelError
+from whet.errors import InputError, ModelError
 from whet.fetch.pickled import load_arrays
 from whet.fetch.tfjs import read_package
 
-__all__ = ["FETCHABLE", "Fetch", "Progress", "cache_dir", "cached", "fetch", "fetched"]
+__all__ = ["FETCHABLE", "Fetch", "Progress", "cache_dir", "cached", "digest_of", "fetch", "fetched"]
 
 Array = NDArray[Any]
 
@@ -219,8 +219,26 @@ def fetched(name: str) -> Path:
     """
     weights = cached(name)
     if weights is None:
-        raise ModelError(f"the weights {name} are not here yet; run: whet data fetch {name}")
+        raise _absent(name)
     return weights
+
+
+def digest_of(name: str) -> str:
+    """Return the sha256 that was written down when the weights called ``name`` were fetched.
+
+    Raises:
+        InputError: there is nothing of that name.
+        ModelError: they are not here.
+    """
+    _lookup(name)
+    digest = _places(name)[1]
+    if not digest.is_file():
+        raise _absent(name)
+    return digest.read_text(encoding="ascii", errors="replace").split()[0]
+
+
+def _absent(name: str) -> ModelError:
+    return ModelError(f"the weights {name} are not here yet; run: whet data fetch {name}")
 
 
 def fetch(name: str, progress: Progress | None = None, archive: Path | None = None) -> Path:
@@ -236,7 +254,6 @@ def fetch(name: str, progress: Progress | None = None, archive: Path | None = No
     Raises:
         InputError: there is nothing of that name, or the client is missing or failed.
         ModelError: the packed file is not the expected one, or holds something else.
-        MissingExtraError: safetensors is not installed.
     """
     item = _lookup(name)
     report = progress or (lambda _what, _fraction: None)
@@ -299,10 +316,8 @@ def _sha256(path: Path, progress: Callable[[float], None] | None = None) -> str:
 
 def _store(name: str, item: Fetch, arrays: Mapping[str, Array]) -> None:
     """Write the weights, then their digest; neither is ever seen half-written."""
-    try:
-        from safetensors.numpy import save_file
-    except ImportError as error:
-        raise MissingExtraError("safetensors", "train") from error
+    from safetensors.numpy import save_file
+
     weights, digest = _places(name)
     metadata = {
         "source": f"{item.client}: {item.package} {item.version}",

@@ -27,7 +27,8 @@ from whet.errors import MediaError, MissingExtraError
 from whet.files import replacing
 from whet.image import Pixels
 from whet.video.encoding import CODECS, CONTAINERS, Container
-from whet.video.source import matrix_for, why
+from whet.video.reading import why
+from whet.video.rgb import matrix_for
 
 __all__ = ["STREAMS", "Encoding", "LiveSink", "OpenSink", "sink_for"]
 

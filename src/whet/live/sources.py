@@ -23,7 +23,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from whet.errors import MediaError
 from whet.image import Pixels
 from whet.live.addresses import Address
-from whet.video.source import TO_RGB, colours
+from whet.video.rgb import TO_RGB, colours
 
 __all__ = ["Clock", "Feed", "Grab", "Steady", "WallClock", "open_feed"]
 

@@ -6,7 +6,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-__all__ = ["int8_is_fast"]
+__all__ = ["bfloat16_is_fast", "int8_is_fast"]
 
 _X86 = {"avx2", "avx512_vnni", "avx_vnni", "amx_int8"}
 _ARM = {"asimddp", "i8mm"}
@@ -29,6 +29,12 @@ def int8_is_fast() -> bool:
         # Every Apple processor of this kind has the dot product.
         return bool(_ARM & flags) if (flags := _linux_flags()) else platform.system() == "Darwin"
     return False
+
+
+@cache
+def bfloat16_is_fast() -> bool:
+    """Return whether this processor multiplies bfloat16 natively, as far as Linux tells."""
+    return bool({"avx512_bf16", "amx_bf16"} & _linux_flags())
 
 
 def _linux_flags() -> set[str]:

@@ -14,7 +14,7 @@ from whet.graph.yuv420_io import Colours
 from whet.runtime.tiling import TILE_PX, restore_tiled
 from whet.runtime.yuv420 import Planar, Planes, from_blocks, to_blocks
 
-__all__ = ["ArtifactSession", "Engine", "PlanarSession", "planar_session"]
+__all__ = ["ArtifactSession", "Engine", "PlanarSession", "check_picture", "planar_session"]
 
 
 class Engine(Protocol):
@@ -54,7 +54,7 @@ class ArtifactSession:
 
     def restore(self, image: NDArray[Any], strength: float = 1.0) -> NDArray[Any]:
         """See :meth:`whet.runtime.Session.restore`."""
-        _check(image, strength)
+        check_picture(image, strength)
         if strength == 0:
             return image.copy()
 
@@ -138,7 +138,8 @@ def planar_session(session: Any, colours: Colours) -> PlanarSession | None:
     return None if planar is None else planar(colours)
 
 
-def _check(image: NDArray[Any], strength: float) -> None:
+def check_picture(image: NDArray[Any], strength: float) -> None:
+    """Raise InputError unless a session can restore ``image`` with ``strength``."""
     if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
         kind = getattr(image, "dtype", type(image).__name__)
         raise InputError(f"a picture is a uint8 or uint16 array, not {kind}; convert it first")

@@ -9,6 +9,7 @@ they are cut into the blocks that it works on: per block its rows of Y, then of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,20 @@ class Planes:
         import av  # a tenth of a second, which pictures need not pay
 
         return cls(av.VideoFrame(width, height, FORMATS[0]))
+
+    def field(self, first: int) -> Planes:
+        """Return every other line, from line ``first`` on: a view, as a picture of its own.
+
+        Where it has fewer lines of colour than its height asks for, the last one stands twice.
+        """
+        field = copy(self)
+        field.y = self.y[first::2]
+        lines = (len(field.y) + 1) // 2
+        field.u, field.v = (
+            plane if len(plane) == lines else np.pad(plane, ((0, 1), (0, 0)), "edge")
+            for plane in (self.u[first::2], self.v[first::2])
+        )
+        return field
 
     @property
     def shape(self) -> tuple[int, int]:

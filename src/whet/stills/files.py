@@ -85,15 +85,22 @@ class _Options:
     overwrite: bool
     quality: int | None
     max_pixels: int
+    whole: bool = False
+    """Never in bands: the session cuts pictures itself."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 2:
             raise ImageError(f"strength is {self.strength}; choose 0 (nothing) to 2, 1 is normal")
 
 
+def _is_slow(session: Session) -> bool:
+    """Whether a session takes minutes for a picture, and keeps its own tiles meanwhile."""
+    return getattr(session, "slow", False)
+
+
 def _passes_in_bands(job: Job, options: _Options) -> bool:
     """Whether a job's picture never needs to be in memory as a whole."""
-    if options.compare or options.strength == 0 or job.from_pipe:
+    if options.whole or options.compare or options.strength == 0 or job.from_pipe:
         return False
     to_tiff = job.target.suffix.lower() in (".tif", ".tiff")
     return to_tiff and is_large_tiff(job.source, options.max_pixels)
@@ -130,7 +137,7 @@ def _finish(
     job: Job, before: Picture, after: Picture, seconds: float, options: _Options
 ) -> Restored:
     """Encode and write one job's pictures, and give the result its source's times."""
-    notes = before.metadata.notes
+    notes = after.metadata.notes
     if job.to_pipe:
         shown = side_by_side(before, after) if options.compare else after
         notes += image.write(shown, sys.stdout.buffer, quality=options.quality)
@@ -194,7 +201,7 @@ def restore_file(
     Raises:
         ImageError: source or target cannot be used; the message says why.
     """
-    options = _Options(strength, compare, overwrite, quality, max_pixels)
+    options = _Options(strength, compare, overwrite, quality, max_pixels, _is_slow(session))
     job = Job(Path(source), Path(target))
     if not job.to_pipe and job.target.exists() and not overwrite:
         raise ImageError(f"{target} exists already; add --overwrite to replace it")
@@ -232,7 +239,7 @@ def restore_files(
     Raises:
         ImageError: see ``plan``; anything about single pictures is in the report.
     """
-    options = _Options(strength, compare, overwrite, quality, max_pixels)
+    options = _Options(strength, compare, overwrite, quality, max_pixels, _is_slow(session))
     report = RunReport()
     jobs = plan(sources, target, suffix=suffix)
     wanted: list[Job] = []

@@ -15,6 +15,7 @@ from whet.image import read, write
 from whet.runtime import Session
 from whet.stills.files import restore_file, restore_picture
 from whet.stills.jobs import plan
+from whet.stills.picture import said_by
 
 __all__ = ["Restoration", "restore_anything"]
 
@@ -61,7 +62,7 @@ def restore_anything(session: Session, image: Image, strength: float = 1.0) -> R
             f"a {type(image).__name__} is no picture that whet knows; give a path, bytes, "
             "a PIL image, a numpy array or a torch tensor"
         )
-    return Restoration(cast(Image, restored), notes)
+    return Restoration(cast(Image, restored), notes + said_by(session))
 
 
 def _comes_from(image: object, package: str) -> bool:
@@ -72,8 +73,9 @@ def _comes_from(image: object, package: str) -> bool:
 def _encoded(session: Session, data: bytes, strength: float) -> tuple[bytes, tuple[str, ...]]:
     picture = read(data)
     stream = io.BytesIO()
-    notes = write(restore_picture(session, picture, strength), stream)
-    return stream.getvalue(), picture.metadata.notes + notes
+    after = restore_picture(session, picture, strength)
+    notes = write(after, stream)
+    return stream.getvalue(), after.metadata.notes + notes
 
 
 def _array(session: Session, image: NDArray[Any], strength: float) -> NDArray[Any]:

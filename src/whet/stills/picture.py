@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from whet.runtime.tiling import restore_bands
 if TYPE_CHECKING:
     from whet.runtime import Session
 
-__all__ = ["fill_hidden", "is_large_tiff", "restore_large_tiff", "restore_picture"]
+__all__ = ["fill_hidden", "is_large_tiff", "restore_large_tiff", "restore_picture", "said_by"]
 
 LARGE_PX = 2**24
 """TIFFs above 16.8 megapixels pass in bands, in memory that does not grow with their height."""
@@ -94,7 +95,19 @@ def restore_picture(session: Session, picture: Picture, strength: float = 1.0) -
     else:
         restored = session.restore(fill_hidden(picture.pixels, hidden), strength)
         restored = np.where(hidden, picture.pixels, restored)
-    return picture.with_pixels(np.ascontiguousarray(restored))
+    return _noted(picture.with_pixels(np.ascontiguousarray(restored)), session)
+
+
+def said_by(session: Session) -> tuple[str, ...]:
+    """Return what a session has to say about the last picture; most have nothing."""
+    take = getattr(session, "take_notes", None)
+    return take() if take else ()
+
+
+def _noted(picture: Picture, session: Session) -> Picture:
+    """Add what the session has to say about a picture to its notes."""
+    notes = (*picture.metadata.notes, *said_by(session))
+    return replace(picture, metadata=replace(picture.metadata, notes=notes))
 
 
 def is_large_tiff(source: Path, max_pixels: int) -> bool:

@@ -13,6 +13,7 @@ order in which they are used::
     inference.py   means, intervals, paired tests
     analysis.py    analyse(plan, ratings): all of it, as one Result (result.py)
     report.py      Result -> JSON, Markdown, CSV, plots
+    standing.py    who is how far, who would be left out, who may be paid
     simulate.py    raters whose truth is known, to test the rest
     rehearsal.py   a design tried out on them, before anybody is asked
 

@@ -20,10 +20,11 @@ is subtracted first and the grand mean added.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,42 +46,45 @@ from whet.study.plan import SHARP, Plan
 from whet.study.result import ItemScore, Preference, Rater, Result, Score
 from whet.study.scores import RaterModel, Strengths, bradley_terry, fit_raters
 
-__all__ = ["analyse"]
+__all__ = ["analyse", "by_participant", "left_out"]
 
 Floats = NDArray[np.float64]
 ByRater = Mapping[int, Sequence[Rating]]
 
 
-def analyse(plan: Plan, ratings: Iterable[Rating], *, screen: bool = True) -> Result:
+def analyse(
+    plan: Plan,
+    ratings: Iterable[Rating],
+    *,
+    screen: bool = True,
+    absent: Mapping[int, str] = MappingProxyType({}),
+) -> Result:
     """Screen the participants, and score the conditions by those who stay.
 
     Args:
         plan: the study.
         ratings: all of its answers; training items and checks do not enter the scores.
         screen: whether to leave anybody out but the unfinished.
+        absent: who joined and has no answers -> why (see ``Store.absent``).
 
     Raises:
         InputError: fewer than two participants are left, or a condition has no rating.
     """
-    by_rater: dict[int, list[Rating]] = defaultdict(list)
-    for rating in ratings:
-        by_rater[rating.participant].append(rating)
-    rejected = screening.unfinished(plan, by_rater)
-    if screen:
-        rejected |= screening.inattentive(plan, _without(by_rater, rejected))
-        panel = _without(by_rater, rejected)
-        rejected |= _disagreeing_choosers(panel) if plan.paired else _outliers(plan, panel)
+    by_rater = by_participant(ratings, absent)
+    rejected = left_out(plan, by_rater, screen=screen) | dict(absent)
     panel = _without(by_rater, rejected)
     if len(panel) < 2:
+        reasons = "".join(f"; participant {n}: {why}" for n, why in sorted(rejected.items()))
         raise InputError(
             f"{len(panel)} of {len(by_rater)} participants are left after screening, and a "
-            "result needs two; analyse when more have taken part, or pass --keep-all"
+            f"result needs two; analyse when more have taken part{reasons}"
         )
     raters = tuple(_rater(plan, n, own, rejected) for n, own in sorted(by_rater.items()))
     empty = Result(
         plan.id,
         plan.title,
         plan.protocol,
+        plan.asks,
         plan.scale,
         len(plan.scenes),
         screen,
@@ -91,6 +95,27 @@ def analyse(plan: Plan, ratings: Iterable[Rating], *, screen: bool = True) -> Re
         raters=raters,
     )
     return _paired(plan, panel, empty) if plan.paired else _rated(plan, panel, empty)
+
+
+def by_participant(
+    ratings: Iterable[Rating], absent: Iterable[int] = ()
+) -> dict[int, list[Rating]]:
+    """Return participant -> their answers, none for the absent."""
+    found: dict[int, list[Rating]] = {number: [] for number in absent}
+    for rating in ratings:
+        found.setdefault(rating.participant, []).append(rating)
+    return found
+
+
+def left_out(plan: Plan, by_rater: ByRater, *, screen: bool = True) -> dict[int, str]:
+    """Return who does not count, and by which rule; see :mod:`whet.study.screening`."""
+    rejected = screening.unfinished(plan, by_rater)
+    if screen:
+        for rule in (screening.hasty, partial(screening.inattentive, plan)):
+            rejected |= rule(_without(by_rater, rejected))
+        panel = _without(by_rater, rejected)
+        rejected |= _disagreeing_choosers(panel) if plan.paired else _outliers(plan, panel)
+    return rejected
 
 
 def _without(by_rater: ByRater, rejected: Mapping[int, str]) -> dict[int, Sequence[Rating]]:

@@ -20,6 +20,7 @@ from whet.image import SUFFIXES, read
 from whet.study.design import picture_name
 from whet.study.plan import (
     CONSENT,
+    CONSENT_EXTERNAL,
     DEGRADED,
     MARGIN_PX,
     PICTURES,
@@ -62,14 +63,16 @@ class Settings:
     """What a study is asked to be; see :class:`~whet.study.plan.Plan` for the fields.
 
     Attributes:
-        scale: a key of :data:`~whet.study.plan.SCALES`; ignored for pairs.
+        title, consent: "" for the usual ones.
+        scale: a key of :data:`~whet.study.plan.SCALES` that the protocol knows, "" for its usual
+            one; none for pairs.
         scenes_each: None for all.
         practice_scenes: how many scenes are taken from the others for practice and gold.
     """
 
-    title: str = "Which picture is better?"
+    title: str = ""
     protocol: str = "acr"
-    scale: str = "founding"
+    scale: str = ""
     scenes_each: int | None = None
     practice_scenes: int = 1
     practice: int = 3
@@ -77,8 +80,11 @@ class Settings:
     gold: int = 4
     break_every: int = 40
     seed: int = 0
-    consent: str = field(default=CONSENT, repr=False)
+    consent: str = field(default="", repr=False)
     instructions: str = ""
+    question: str = ""
+    completion: str = ""
+    external: str = ""
 
 
 def triplets(folder: Path) -> Iterator[Stimulus]:
@@ -130,10 +136,7 @@ def build(stimuli: Iterable[Stimulus], folder: Path, settings: Settings) -> Plan
     if settings.protocol not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
         raise InputError(f"no protocol is called {settings.protocol!r}; choose one of: {known}")
-    if settings.scale not in SCALES:
-        raise InputError(
-            f"no scale is called {settings.scale!r}; choose one of: {', '.join(SCALES)}"
-        )
+    _check_scale(settings)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is in use; name a folder that does not exist yet")
     # Beside the target: a rename then makes the study appear all at once.
@@ -149,6 +152,21 @@ def build(stimuli: Iterable[Stimulus], folder: Path, settings: Settings) -> Plan
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return plan
+
+
+def _check_scale(settings: Settings) -> None:
+    if settings.scale and settings.scale not in SCALES:
+        raise InputError(
+            f"no scale is called {settings.scale!r}; choose one of: {', '.join(SCALES)}"
+        )
+    known = PROTOCOLS[settings.protocol].scales
+    if settings.scale and settings.scale not in known:
+        wanted = f"choose one of: {', '.join(known)}" if known else "the answer is left or right"
+        fitting = [name for name, p in PROTOCOLS.items() if settings.scale in p.scales]
+        raise InputError(
+            f"the scale {settings.scale} cannot be answered with {settings.protocol}; {wanted}; "
+            f"or take the protocol {' or '.join(fitting)}"
+        )
 
 
 def _fill(stimuli: Iterable[Stimulus], folder: Path, settings: Settings) -> Plan:
@@ -193,12 +211,14 @@ def _plan(
     drawn = sorted(scenes, key=lambda scene: stable_hash(f"practice/{settings.seed}/{scene}"))
     practice_scenes = tuple(sorted(drawn[:spare]))
     rated = tuple(scene for scene in scenes if scene not in practice_scenes)
-    across = len(PROTOCOLS[settings.protocol].slots)
+    protocol = PROTOCOLS[settings.protocol]
+    across = len(protocol.slots)
+    consent = CONSENT_EXTERNAL if settings.external else CONSENT
     return Plan(
         id=secrets.token_hex(6),
-        title=settings.title,
+        title=settings.title or protocol.invitation,
         protocol=settings.protocol,
-        scale=() if PROTOCOLS[settings.protocol].paired else SCALES[settings.scale],
+        scale=() if protocol.paired else SCALES[settings.scale or protocol.scales[0]],
         scenes=rated,
         practice_scenes=practice_scenes,
         methods=methods,
@@ -213,8 +233,11 @@ def _plan(
         break_every=settings.break_every,
         seed=settings.seed,
         secret=secret,
-        consent=settings.consent,
+        consent=settings.consent or consent,
         instructions=settings.instructions,
+        question=settings.question,
+        completion=settings.completion,
+        external=settings.external,
     )
 
 

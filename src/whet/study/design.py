@@ -36,7 +36,17 @@ from typing import Literal
 from whet.errors import InputError
 from whet.study.plan import DEGRADED, PICTURES, PROTOCOLS, RUINED, SHARP, Plan
 
-__all__ = ["Kind", "Rating", "Trial", "View", "picture_name", "picture_path", "session", "williams"]
+__all__ = [
+    "Kind",
+    "Rating",
+    "Trial",
+    "View",
+    "completion",
+    "picture_name",
+    "picture_path",
+    "session",
+    "williams",
+]
 
 Kind = Literal["practice", "test", "repeat", "gold"]
 """Only "test" enters the scores; "repeat" and "gold" are attention checks."""
@@ -94,7 +104,6 @@ class Trial:
 
     def view(self, plan: Plan) -> View:
         """Return what may be shown; nothing in it tells the scene, the method or the kind."""
-        protocol = PROTOCOLS[plan.protocol]
         labels = ("left", "right") if plan.paired else plan.scale
         return View(
             self.id,
@@ -102,8 +111,8 @@ class Trial:
             self.total,
             self.kind == "practice",
             self.break_before,
-            protocol.question,
-            protocol.slots,
+            plan.asks,
+            PROTOCOLS[plan.protocol].slots,
             tuple(enumerate(labels, start=1)),
         )
 
@@ -116,7 +125,7 @@ class Rating:
         participant: number within the study, from 0.
         position, kind, scene, candidate, versus: of the :class:`Trial`.
         answer: 1 to 5; for pairs 1 (left) or 2 (right).
-        elapsed_ms: from showing to answering, as the browser measured it.
+        elapsed_ms: from showing to answering, as the browser measured it; 0 if nobody did.
     """
 
     participant: int
@@ -132,6 +141,15 @@ class Rating:
 def picture_name(secret: str, scene: str, condition: str) -> str:
     """Return the file name of a picture, which tells nothing to those without the secret."""
     return f"{_digest(secret, f'picture/{scene}/{condition}')}.png"
+
+
+def completion(plan: Plan, number: int) -> str:
+    """Return the code, or the address, that a participant is shown at the end.
+
+    A code of their own has 12 hexadecimal digits; ``whet study status`` lists it beside the
+    number, so that whoever pays can look it up.
+    """
+    return plan.completion or _digest(plan.secret, f"completion/{number}")[:12].upper()
 
 
 def picture_path(folder: Path, trial: Trial, slot: str) -> Path:

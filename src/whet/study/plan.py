@@ -19,6 +19,7 @@ from whet.files import replacing
 
 __all__ = [
     "CONSENT",
+    "CONSENT_EXTERNAL",
     "DEGRADED",
     "PLAN_FILE",
     "PROTOCOLS",
@@ -41,7 +42,8 @@ DEGRADED, SHARP, RUINED = "degraded", "sharp", "ruined"
 spoiled that attention shows (see ``build.ruin``)."""
 
 SCALES: Mapping[str, tuple[str, ...]] = {
-    # The founding study named both ends; the words between are ours.
+    # The founding study named both ends; the words between are ours. They ask for a picture
+    # before and an original, so they belong to triplets.
     "founding": (
         "barely improved",
         "slightly improved",
@@ -68,6 +70,14 @@ CONSENT = (
     "and how long each took. We keep no name, no address, nothing about your device, and nothing "
     "that leads to you. The answers are used to compare methods of restoring pictures."
 )
+CONSENT_EXTERNAL = (
+    "You will look at pictures and say how good they are. Taking part is voluntary: you can "
+    "stop at any time by closing the page, and come back by the same link. We keep your answers, "
+    "how long each took, and the number under which your panel sent you here, so that it can see "
+    "that you took part. We keep no name, no address and nothing about your device. The answers "
+    "are used to compare methods of restoring pictures."
+)
+"""The usual consent of a study whose links carry a panel's number."""
 
 
 @dataclass(frozen=True)
@@ -76,33 +86,44 @@ class Protocol:
 
     Attributes:
         title: what reports call it.
+        invitation: what participants read first, unless a study has a title of its own.
         slots: names of the pictures on one page, from left to right. The one to judge
             is ``candidate``, or both where participants choose.
-        question: what stands above them.
+        question: what stands above them, unless a study asks one of its own.
+        scales: keys of :data:`SCALES` that make sense here, the usual one first; none for pairs.
         paired: whether the answer is a choice: 1 left, 2 right.
     """
 
     title: str
+    invitation: str
     slots: tuple[str, ...]
     question: str
+    scales: tuple[str, ...]
     paired: bool = False
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "acr": Protocol(
         "absolute category rating with hidden reference (ITU-T P.910, ACR-HR)",
+        "How good are these pictures?",
         ("candidate",),
-        "How good is this restored picture?",
+        "How good is this picture?",
+        # Nobody who sees one picture can say how much it improved.
+        ("quality", "impairment"),
     ),
     "dcr": Protocol(
         "degradation category rating with triplets (after ITU-T P.910, DCR)",
+        "Before, after, and the original",
         ("degraded", "candidate", "sharp"),
-        "How good is the picture in the middle? Left: before. Right: the sharp original.",
+        "How is the picture in the middle? Left: before. Right: the sharp original.",
+        ("founding", "impairment", "quality"),
     ),
     "pairs": Protocol(
         "pair comparison, forced choice (ITU-T P.910, PC)",
+        "Which pictures look better?",
         ("left", "right"),
         "Which picture looks better?",
+        (),
         paired=True,
     ),
 }
@@ -148,6 +169,11 @@ class Plan:
         seed: another seed, other orders.
         secret: keys the identifiers that browsers see.
         consent, instructions: plain text for participants.
+        question: what stands above the pictures; "" for the protocol's own.
+        completion: what is shown to whoever has finished: a code, or an address that begins
+            with https://; "" for a code of each participant's own.
+        external: name of the query parameter of a link in which a panel of people passes its
+            own number of a participant, such as PROLIFIC_PID; "" where nobody does.
     """
 
     id: str
@@ -167,6 +193,9 @@ class Plan:
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
     consent: str = CONSENT
     instructions: str = ""
+    question: str = ""
+    completion: str = ""
+    external: str = ""
 
     def __post_init__(self) -> None:
         for wrong, remedy in self._faults():
@@ -194,21 +223,29 @@ class Plan:
             ),
             (
                 not 1 <= self.scenes_each <= len(self.scenes),
-                f"each participant can rate 1 to {len(self.scenes)} scenes, "
-                f"not {self.scenes_each}; change --scenes-each",
+                f"each participant can rate 1 to {len(self.scenes)} scenes, not {self.scenes_each}",
             ),
             (
                 self.practice > 0 and not self.practice_scenes,
-                "practice needs a scene that is not rated; add a scene, or pass --practice 0",
+                "practice needs a scene that is not rated; add a scene, or leave practice out",
             ),
             (min(counts) < 0, "counts and seed are numbers from 0 up"),
             (not self.id.isalnum(), "the id of a study consists of letters and digits"),
+            (
+                bool(self.external) and not self.external.replace("_", "").isalnum(),
+                f"{self.external!r} cannot be a parameter of a link; use letters, digits and _",
+            ),
         ]
 
     @property
     def paired(self) -> bool:
         """Whether participants choose between two pictures."""
         return PROTOCOLS[self.protocol].paired
+
+    @property
+    def asks(self) -> str:
+        """What stands above the pictures."""
+        return self.question or PROTOCOLS[self.protocol].question
 
     @property
     def conditions(self) -> tuple[str, ...]:

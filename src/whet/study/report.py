@@ -91,6 +91,8 @@ def to_markdown(result: Result) -> str:
         f"{PROTOCOLS[result.protocol].title}; {result.scenes} scenes; {result.kept} of "
         f"{len(result.raters)} participants.",
         "",
+        f"Question: {result.question}",
+        "",
     ]
     if result.scale:
         numbered = (f"{i} {label}" for i, label in enumerate(result.scale, start=1))

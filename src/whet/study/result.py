@@ -84,18 +84,20 @@ class Result:
 
     Attributes:
         study, title, protocol: of the plan.
+        question: that stood above the pictures.
         scale: labels of the answers, the worst first; empty for pairs.
         scenes: how many scenes were rated.
         screened: whether participants were left out by rule.
         scores, items: of a category study.
         preferences: of a pair comparison.
         contrasts: every condition against every other, corrected by Holm.
-        raters: everybody who answered anything that counts.
+        raters: everybody who took part.
     """
 
     study: str
     title: str
     protocol: str
+    question: str
     scale: tuple[str, ...]
     scenes: int
     screened: bool

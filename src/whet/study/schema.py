@@ -15,7 +15,16 @@ except ImportError as error:
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
-__all__ = ["PARTICIPANTS", "RATINGS", "STUDIES", "connect", "insert_new", "people", "sa"]
+__all__ = [
+    "EXTERNAL",
+    "PARTICIPANTS",
+    "RATINGS",
+    "STUDIES",
+    "connect",
+    "insert_new",
+    "people",
+    "sa",
+]
 
 _WAIT_S = 30
 """How long a writer waits for others; one rating takes milliseconds."""
@@ -38,6 +47,15 @@ PARTICIPANTS = sa.Table(
     sa.Column("token_sha256", sa.String(64), nullable=False, unique=True),
     sa.Column("begun", sa.Boolean, nullable=False, default=False),
     sa.UniqueConstraint("study", "number"),
+)
+# Apart from the participants, and only in studies that say so: who is paid by a panel.
+EXTERNAL = sa.Table(
+    "whet_external",
+    TABLES,
+    sa.Column("participant", sa.ForeignKey("whet_participants.id"), primary_key=True),
+    sa.Column("study", sa.ForeignKey("whet_studies.id"), nullable=False),
+    sa.Column("external", sa.String(128), nullable=False),
+    sa.UniqueConstraint("study", "external"),
 )
 RATINGS = sa.Table(
     "whet_ratings",
@@ -88,7 +106,12 @@ def people() -> sa.Select[Any]:
         .where(RATINGS.c.participant == PARTICIPANTS.c.id)
         .scalar_subquery()
     )
-    return sa.select(PARTICIPANTS, rated.label("rated"))
+    external = (
+        sa.select(EXTERNAL.c.external)
+        .where(EXTERNAL.c.participant == PARTICIPANTS.c.id)
+        .scalar_subquery()
+    )
+    return sa.select(PARTICIPANTS, rated.label("rated"), external.label("external"))
 
 
 def insert_new(engine: Engine, table: sa.Table, row: dict[str, Any]) -> Any:

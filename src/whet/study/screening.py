@@ -1,13 +1,16 @@
 """Who is left out of the scores, by rules fixed before anybody looks at the result.
 
-In this order, each on those who are left: unfinished, inattentive, ITU-R BT.500
-(kurtosis), ITU-T P.913 (correlation); for pairs, agreement in place of the last
-two. The report names the rule for everyone.
+In this order, each on those who are left: unfinished, hasty, inattentive, ITU-R
+BT.500 (kurtosis), ITU-T P.913 (correlation); for pairs, agreement in place of the
+last two. The report names the rule for everyone.
+
+Screening must not choose the result. A rule that keeps whoever agrees with the
+majority makes every majority larger, so agreement leaves out only those whom
+guessing explains and the panel does not, and nobody about whom little is known.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,6 +25,7 @@ __all__ = [
     "bt500",
     "correlations",
     "gold_failures",
+    "hasty",
     "inattentive",
     "p913",
     "repeat_distance",
@@ -44,9 +48,18 @@ BT500_SHARE, BT500_BALANCE = 0.05, 0.3
 R_PICTURES, R_METHODS = 0.75, 0.8
 """Thresholds of r1 and r2: ITU-T P.913, post-experiment screening by Pearson correlation,
 in the form of VQEG's multimedia test plan, Annex VI: out if below both."""
-CLEAR_MAJORITY = 0.75
-CHANCE_LEVEL = 0.05
-"""A chooser must agree with clear majorities more often than chance would at this level. Ours."""
+TOO_FAST_MS = 750
+"""A page takes no answer in its first 500 ms, and pressing a key at a light takes another 250
+(simple reaction time): who is faster pressed without deciding anything. Ours."""
+HASTY_SHARE = 0.5
+"""Share of answers that may be that fast. Ours."""
+CLEAR_MAJORITY = 0.6
+"""Share of the others from which on their preference counts as one. Ours."""
+MAJORITIES_NEEDED = 10
+"""Fewer say too little about anybody: five right of five are no proof of anything. Ours."""
+WORSE_LEVEL, GUESS_LEVEL = 0.001, 0.05
+"""A chooser is left out whose agreement would be this rare in the panel (one in a thousand
+attentive people is lost), and is not rare at this level, to either side, for coins. Ours."""
 
 
 def unfinished(plan: Plan, by_rater: Mapping[int, Sequence[Rating]]) -> dict[int, str]:
@@ -87,6 +100,20 @@ def repeat_distance(ratings: Sequence[Rating]) -> tuple[float, int]:
         if r.kind == "repeat" and (key := (r.scene, r.candidate, r.versus)) in first
     ]
     return (float(np.mean(distances)) if distances else 0.0), len(distances)
+
+
+def hasty(by_rater: Mapping[int, Sequence[Rating]]) -> dict[int, str]:
+    """Return those who answered most trials faster than anybody can look and decide.
+
+    Times of 0 ms say that nobody measured.
+    """
+    found = {}
+    for rater, ratings in by_rater.items():
+        times = [r.elapsed_ms for r in ratings if r.kind == "test" and r.elapsed_ms]
+        fast = sum(elapsed_ms < TOO_FAST_MS for elapsed_ms in times)
+        if fast > HASTY_SHARE * len(times):
+            found[rater] = f"haste: {fast} of {len(times)} answers within {TOO_FAST_MS} ms"
+    return found
 
 
 def inattentive(plan: Plan, by_rater: Mapping[int, Sequence[Rating]]) -> dict[int, str]:
@@ -170,28 +197,68 @@ def p913(scores: Floats) -> list[int]:
 
 
 def agreement(choices: Mapping[int, Mapping[tuple[str, str, str], int]]) -> dict[int, str]:
-    """Return choosers who agree with clear majorities of the others no more than chance would.
+    """Return choosers who agree with majorities significantly less than the panel, as coins would.
+
+    A majority is what at least :data:`CLEAR_MAJORITY` of the *others* prefer. Left out is
+    who agrees with significantly fewer than the others do, measured by how far the better
+    half of the panel spreads, and with no more and no fewer than chance: who disagrees
+    consistently looks, and has another taste. The worst goes first and the majorities are
+    counted anew. At least two stay.
 
     Args:
         choices: rater -> (scene, first, second) -> 1 or 0, whether first was preferred;
             names sorted, so that all raters use one key for a pair.
     """
-    found = {}
-    votes: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for own in choices.values():
-        for key, vote in own.items():
-            votes[key].append(vote)
-    for rater, own in choices.items():
-        agreed = asked = 0
-        for key, vote in own.items():
-            others = len(votes[key]) - 1
-            share = (sum(votes[key]) - vote) / others if others else 0.5
-            if max(share, 1 - share) >= CLEAR_MAJORITY:
-                asked += 1
-                agreed += vote == (share > 0.5)
-        if asked and special.bdtrc(agreed - 1, asked, 0.5) > CHANCE_LEVEL:
-            found[rater] = f"agreement: with {agreed} of {asked} clear majorities, as by chance"
+    raters = list(choices)
+    keys = sorted({key for own in choices.values() for key in own})
+    votes = np.array([[own.get(key, np.nan) for key in keys] for own in choices.values()])
+    left = np.ones(len(raters), dtype=np.bool_)
+    found: dict[int, str] = {}
+    while left.sum() > 2:
+        agreed, asked = _with_majorities(np.where(left[:, None], votes, np.nan))
+        worst = _like_a_coin(agreed, asked)
+        if worst is None:
+            break
+        left[worst] = False
+        found[raters[worst]] = (
+            f"agreement: with {agreed[worst]} of {asked[worst]} majorities, as by chance"
+        )
     return found
+
+
+def _with_majorities(votes: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return with how many majorities of the others each rater agrees, and how many there were.
+
+    Args:
+        votes: (raters, pairs) of 0 and 1, NaN where missing.
+    """
+    seen = ~np.isnan(votes)
+    first = np.where(seen, votes, 0.0)
+    others = seen.sum(axis=0) - seen
+    share = (first.sum(axis=0) - first) / np.maximum(others, 1)
+    clear = seen & (others > 0) & (np.maximum(share, 1 - share) >= CLEAR_MAJORITY)
+    agreed = clear & ((first == 1) == (share > 0.5))
+    return agreed.sum(axis=1), clear.sum(axis=1)
+
+
+def _like_a_coin(agreed: NDArray[np.int64], asked: NDArray[np.int64]) -> int | None:
+    """Return the row whom guessing explains and the panel does not, the worst of several."""
+    known = asked >= MAJORITIES_NEEDED
+    if known.sum() < 3:
+        return None
+    rate = (agreed[known].sum() - agreed) / np.maximum(asked[known].sum() - asked, 1)
+    expected, variance = asked * rate, asked * rate * (1 - rate)
+    deviation = (agreed - expected) / np.sqrt(np.maximum(variance, 1e-9))
+    # Careless raters widen the lower half; 1.4826 makes a median deviation a standard one.
+    above = deviation[known] - np.median(deviation[known])
+    spread = max(1.0, 1.4826 * float(np.median(above[above >= 0])))
+    # A binomial distribution as wide as the panel: of fewer answers, but as many right.
+    tail = special.betainc(
+        np.maximum((asked - agreed) / spread**2, 1e-9), agreed / spread**2 + 1, 1 - rate
+    )
+    guessed = np.minimum(special.bdtrc(agreed - 1, asked, 0.5), special.bdtr(agreed, asked, 0.5))
+    suspects = known & (tail < WORSE_LEVEL) & (guessed > GUESS_LEVEL)
+    return int(np.argmin(np.where(suspects, tail, np.inf))) if suspects.any() else None
 
 
 def _pearson(a: Floats, b: Floats) -> float:

@@ -8,7 +8,8 @@ rating that was sent twice hits the unique constraint and the first one stands.
 
 Nothing personal is kept: no name, no address, no device, no clock time. A
 participant is a number and the SHA-256 of the token in the link, so that not even
-the database tells whose link it is.
+the database tells whose link it is. Only a study that says so to its participants
+keeps the number under which a panel sent them.
 
 Any number of threads and processes may use one database at once.
 """
@@ -19,14 +20,23 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whet.errors import InputError
 from whet.study.design import Rating, Trial, session
+from whet.study.participant import Participant, Receipt
 from whet.study.plan import Plan
-from whet.study.schema import PARTICIPANTS, RATINGS, STUDIES, connect, insert_new, people, sa
+from whet.study.schema import (
+    EXTERNAL,
+    PARTICIPANTS,
+    RATINGS,
+    STUDIES,
+    connect,
+    insert_new,
+    people,
+    sa,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -43,39 +53,6 @@ class UnknownLinkError(InputError):
 
 class OutOfTurnError(InputError):
     """The participant cannot do this now: not begun yet, or another trial comes first."""
-
-
-@dataclass(frozen=True)
-class Participant:
-    """Whom a link belongs to.
-
-    Attributes:
-        study: id of the study.
-        number: from 0 in the order of joining; it decides the order of trials.
-        begun: whether consent was given on a display that is large enough.
-        rated, total: trials answered, and trials in all.
-    """
-
-    study: str
-    number: int
-    begun: bool
-    rated: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What the database holds after a rating.
-
-    Attributes:
-        position: of the trial.
-        answer: the answer that counts.
-        fresh: False if the trial had been answered before, with ``answer``.
-    """
-
-    position: int
-    answer: int
-    fresh: bool
 
 
 class Store:
@@ -134,12 +111,23 @@ class Store:
         with self._reading() as connection:
             return list(connection.execute(sa.select(STUDIES.c.id).order_by("id")).scalars())
 
-    def join(self, study: str) -> str:
+    def join(self, study: str, external: str = "") -> str:
         """Admit one more participant and return the token of their link (128 bits).
 
         Numbers are given out without gaps, also to participants who join at once.
+
+        Args:
+            study: its id.
+            external: the number under which a panel knows them; dropped unless the plan
+                has a parameter for it.
+
+        Raises:
+            UnknownLinkError: there is no such study.
+            OutOfTurnError: the plan wants that number and it is missing, or it took part.
         """
-        self.plan(study)
+        external = external if self.plan(study).external else ""
+        if self.plan(study).external and not external:
+            raise OutOfTurnError("please open the link that your panel gave you, as it is")
         token = secrets.token_urlsafe(16)
         with self._writing() as connection:
             # PostgreSQL: joiners of one study queue up here. SQLite has one writer anyway.
@@ -150,7 +138,15 @@ class Store:
             last = connection.execute(highest).scalar_one()
             number = 0 if last is None else last + 1
             row = {"study": study, "number": number, "token_sha256": _sha256(token)}
-            connection.execute(PARTICIPANTS.insert().values(row))
+            inserted = PARTICIPANTS.insert().values(row).returning(PARTICIPANTS.c.id)
+            key = connection.execute(inserted).scalar_one()
+            if external:
+                known = {"participant": key, "study": study, "external": external}
+                if connection.execute(insert_new(self._engine, EXTERNAL, known)).first() is None:
+                    raise OutOfTurnError(
+                        "somebody took part by this link already; if it was you, go on by the "
+                        "link that the page gave you"
+                    )
         return token
 
     def begin(self, token: str, *, consented: bool, display_ok: bool) -> None:
@@ -206,13 +202,13 @@ class Store:
             token: the participant's.
             trial_id: of the trial that was shown.
             answer: one of ``plan.answers``.
-            elapsed_ms: from showing to answering, as the browser measured it.
+            elapsed_ms: from showing to answering, as the browser measured it; 0 if nobody did.
 
         Returns:
             What the database holds: for a trial that was answered before, its first answer.
 
         Raises:
-            InputError: the answer is none of the scale's.
+            InputError: the answer is none of the scale's, or the time is none.
             UnknownLinkError: the token or the trial does not exist.
             OutOfTurnError: not begun, or the trial is not due yet.
         """
@@ -223,6 +219,8 @@ class Store:
             answers = self.plan(who.study).answers
             if isinstance(answer, bool) or answer not in answers:
                 raise InputError(f"an answer is one of {', '.join(map(str, answers))}")
+            if isinstance(elapsed_ms, bool) or not 0 <= elapsed_ms <= _SLOWEST_MS:
+                raise InputError(f"an answer takes 0 to {_SLOWEST_MS} ms, not {elapsed_ms}")
             row = {
                 "participant": key,
                 "position": trial.position,
@@ -231,7 +229,7 @@ class Store:
                 "candidate": trial.candidate,
                 "versus": trial.versus,
                 "answer": answer,
-                "elapsed_ms": min(max(0, int(elapsed_ms)), _SLOWEST_MS),
+                "elapsed_ms": int(elapsed_ms),
             }
             inserted = connection.execute(insert_new(self._engine, RATINGS, row)).first()
             mine = RATINGS.c.participant == key, RATINGS.c.position == trial.position
@@ -239,10 +237,14 @@ class Store:
         return Receipt(trial.position, stored, fresh=inserted is not None)
 
     def withdraw(self, token: str) -> None:
-        """Delete all answers of a participant, who may not go on; the number stays used."""
+        """Delete all answers of a participant, who may not go on; the number stays used.
+
+        The panel's number goes too: nothing is left that leads to anybody.
+        """
         with self._writing() as connection:
             key, _ = self._find(connection, token)
             connection.execute(RATINGS.delete().where(RATINGS.c.participant == key))
+            connection.execute(EXTERNAL.delete().where(EXTERNAL.c.participant == key))
             gone = {"begun": False, "token_sha256": _sha256(secrets.token_urlsafe(16))}
             mine = PARTICIPANTS.c.id == key
             connection.execute(PARTICIPANTS.update().where(mine).values(gone))
@@ -270,9 +272,18 @@ class Store:
         with self._reading() as connection:
             return [self._whom(row) for row in connection.execute(query)]
 
+    def absent(self, study: str) -> dict[int, str]:
+        """Return who joined a study and has no answers, by number, and why."""
+        return {
+            who.number: "unfinished: no answer" if who.begun else "withdrawn"
+            for who in self.progress(study)
+            if not who.rated
+        }
+
     def _whom(self, row: Any) -> Participant:
         total = len(session(self.plan(row.study), row.number))
-        return Participant(row.study, row.number, row.begun, row.rated, total)
+        external = row.external or ""
+        return Participant(row.study, row.number, row.begun, row.rated, total, external)
 
     def _find(self, connection: Connection, token: str) -> tuple[int, Participant]:
         query = people().where(PARTICIPANTS.c.token_sha256 == _sha256(token))

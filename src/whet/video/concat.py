@@ -12,9 +12,11 @@ import av.error
 
 from whet.errors import MediaError
 from whet.video.encoding import Encoding
+from whet.video.reading import open_input, packets
 from whet.video.segments import Segment
 from whet.video.sink import VideoSink
 from whet.video.source import VideoSource
+from whet.video.timeline import Timeline
 
 __all__ = ["join"]
 
@@ -31,11 +33,12 @@ class _JoinedSink(VideoSink):
 
     def put_encoded(self, packet: Any, pts: int, dts: int, duration: int) -> None:
         packet.pts, packet.dts, packet.duration = pts, dts, duration
-        packet.time_base = self._source.stream.time_base
+        packet.time_base = self._source.time_base
         packet.stream = self._video
         self.output.mux_one(packet)
 
     def close(self) -> None:
+        self._close_others()
         self.output.close()
 
 
@@ -53,8 +56,8 @@ def join(
         times = [time for segment in segments for time in segment.times]
         decode_times = _decode_times([pts for pts, _ in times])
         timed = zip(_packets(segments, sink.header), times, decode_times, strict=True)
-        with av.open(str(source.path), metadata_errors="replace") as again:
-            for other in _walk(again, source.stream.index):
+        with open_input(source.path) as again:
+            for other in _walk(again, source):
                 if other is None:
                     for packet, (pts, duration), dts in timed:
                         sink.put_encoded(packet, pts, dts, duration)
@@ -70,17 +73,18 @@ def join(
     return tuple(sink.notes)
 
 
-def _walk(container: Any, video: int) -> Iterator[Any]:
+def _walk(container: Any, source: VideoSource) -> Iterator[Any]:
     """Yield the packets of a source in order, None for one of the video; stop where it breaks."""
-    packets = container.demux()
+    video = source.stream.index
+    reading = packets(container, Timeline(container), video, source.span)
     while True:
         try:
-            packet = next(packets, None)
+            packet = next(reading, None)
         except av.error.FFmpegError:  # the source's own notes say so
             return
         if packet is None:
             return
-        if packet.size and (packet.dts is not None or packet.pts is not None):
+        if packet.size:
             yield None if packet.stream.index == video else packet
 
 

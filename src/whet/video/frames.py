@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -44,11 +44,11 @@ class Treatment:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A frame in blocks of planes, on its way."""
+    """A frame in blocks of planes, on its way: whole, or its fields."""
 
-    blocks: NDArray[np.uint8]
+    blocks: Sequence[NDArray[np.uint8]]
     strength: float
-    restored: Future[Any]
+    restored: Sequence[Future[Any]]
 
 
 class FrameRestorer:
@@ -77,9 +77,9 @@ class FrameRestorer:
         """Frames to begin before the first of them is asked for."""
         self._pool = ThreadPoolExecutor(max(1, self.ahead), "whet-restore")
         self._begun: _Begun | None = None
-        self._stabiliser = Stabiliser()
+        self._stabilisers: list[Stabiliser] = []  # of the frame, or of each of its fields
         self._asked = start
-        self._shown: tuple[Future[Any], Planes] | None = None
+        self._shown: tuple[_Begun, Planes] | None = None
 
     def begin(self, frame: Frame, share: float | None = None) -> Pending:
         """Begin a frame; what is returned waits for its result, and is to be called in order.
@@ -97,28 +97,31 @@ class FrameRestorer:
         strength = self._treatment.strength * share
         if not isinstance(frame.pixels, Planes):
             return lambda: self._rgb(frame, strength)
-        begun = self._begun = self._begin(frame.pixels, strength)
+        begun = self._begun = self._begin(frame.pixels, strength, frame.fields)
         return lambda: self._planes(frame, begun)
 
     def _share(self, frame: Frame) -> float:
         if self._treatment.gate is None:
             return 1.0
         pixels = frame.pixels
-        return self._treatment.gate.share(pixels.y if isinstance(pixels, Planes) else pixels)
+        seen = pixels.y if isinstance(pixels, Planes) else pixels
+        # Between two fields lie combs, which are no sharpness.
+        return self._treatment.gate.share(seen[::2] if frame.fields else seen)
 
-    def _begin(self, planes: Planes, strength: float) -> _Begun:
+    def _begin(self, planes: Planes, strength: float, fields: bool) -> _Begun:
         assert self._planar is not None
-        blocks, last = self._planar.blocks(planes), self._begun
-        if last and last.strength == strength and np.array_equal(last.blocks, blocks):
+        parts = [planes.field(0), planes.field(1)] if fields else [planes]
+        blocks, last = [self._planar.blocks(part) for part in parts], self._begun
+        if last and last.strength == strength and _equal(last.blocks, blocks):
             return last
-        restored = self._pool.submit(self._planar.restore, blocks, strength)
+        restored = [self._pool.submit(self._planar.restore, part, strength) for part in blocks]
         return _Begun(blocks, strength, restored)
 
     # What follows happens when results are asked for: in the order of the frames.
 
     def _pass(self, frame: Frame) -> Frame:
         self._count()
-        self._stabiliser.reset()
+        self._stabilisers = []
         self._shown = None
         return replace(frame, passed=True)
 
@@ -126,27 +129,53 @@ class FrameRestorer:
         self._count()
         pixels = frame.pixels
         assert not isinstance(pixels, Planes)
-        restored = self._session.restore(pixels, strength)
-        return replace(frame, pixels=self._stabilised(pixels, restored))
+        parts = [pixels[0::2], pixels[1::2]] if frame.fields else [pixels]
+        steady = self._stabilised(parts, [self._session.restore(part, strength) for part in parts])
+        if not frame.fields:
+            return replace(frame, pixels=steady[0])
+        woven = np.empty_like(pixels)
+        woven[0::2], woven[1::2] = steady
+        return replace(frame, pixels=woven)
 
     def _planes(self, frame: Frame, begun: _Begun) -> Frame:
         anew = self._count()
-        if self._shown is None or self._shown[0] is not begun.restored or anew:
-            assert self._planar is not None
-            assert isinstance(frame.pixels, Planes)
-            steady = self._stabilised(begun.blocks, begun.restored.result())
-            self._shown = (begun.restored, self._planar.planes(steady, *frame.pixels.shape))
+        if self._shown is None or self._shown[0] is not begun or anew:
+            restored = [future.result() for future in begun.restored]
+            steady = self._stabilised(begun.blocks, restored)
+            self._shown = (begun, self._whole(frame, steady))
         return replace(frame, pixels=self._shown[1])
 
-    def _stabilised(self, degraded: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
-        return self._stabiliser(degraded, restored) if self._treatment.steady_frames else restored
+    def _whole(self, frame: Frame, blocks: Sequence[NDArray[Any]]) -> Planes:
+        """Return the planes of a frame from the blocks of all of it or of its two fields."""
+        assert self._planar is not None
+        assert isinstance(frame.pixels, Planes)
+        height, width = frame.pixels.shape
+        if not frame.fields:
+            return self._planar.planes(blocks[0], height, width)
+        woven = Planes.empty(height, width)
+        for first, part in enumerate(blocks):
+            field = self._planar.planes(part, (height + 1 - first) // 2, width)
+            for target, plane in zip(woven, field, strict=True):
+                lines = target[first::2]
+                lines[:] = plane[: len(lines)]
+        return woven
+
+    def _stabilised(
+        self, degraded: Sequence[NDArray[Any]], restored: Sequence[NDArray[Any]]
+    ) -> Sequence[NDArray[Any]]:
+        if not self._treatment.steady_frames:
+            return restored
+        if len(self._stabilisers) != len(degraded):
+            self._stabilisers = [Stabiliser() for _ in degraded]
+        each = zip(self._stabilisers, degraded, restored, strict=True)
+        return [steady(before, after) for steady, before, after in each]
 
     def _count(self) -> bool:
         """Count a frame; return whether stabiliser begins anew with it."""
         period = self._treatment.steady_frames
         anew = period > 0 and self._asked % period == 0
         if anew:
-            self._stabiliser.reset()
+            self._stabilisers = []
         self._asked += 1
         return anew
 
@@ -160,3 +189,7 @@ class FrameRestorer:
         trace: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _equal(one: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]]) -> bool:
+    return len(one) == len(other) and all(map(np.array_equal, one, other))

@@ -18,13 +18,14 @@ from whet.errors import MediaError
 from whet.files import replacing
 from whet.video import segments
 from whet.video.concat import join
-from whet.video.encoding import CONTAINERS, Encoding
+from whet.video.encoding import CONTAINERS, Encoding, usual_codec
 from whet.video.frames import Treatment
 from whet.video.pipeline import Outcome, Sink, run
+from whet.video.reading import why
 from whet.video.segments import SegmentsSink, fingerprint, remove_segments, segments_folder
 from whet.video.sharpness_gate import Gate
 from whet.video.sink import VideoSink
-from whet.video.source import VideoSource, why
+from whet.video.source import VideoSource
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -94,6 +95,7 @@ def restore_video(
     gate: bool = True,
     steady: bool = True,
     resume: bool = False,
+    deinterlace: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> RestoredVideo:
@@ -113,6 +115,7 @@ def restore_video(
         steady: keep restoration from trembling; see :mod:`whet.video.stabilise`.
         resume: keep finished segments beside the target until it is complete, and go on behind
             those that an earlier call with the same arguments left.
+        deinterlace: make a picture of each field of interlaced video, at twice its rate.
         overwrite: whether an existing file may be replaced, and kept segments be given up.
         progress: called after every frame with the number of restored frames
             and the number expected, None where the file does not say.
@@ -136,8 +139,11 @@ def restore_video(
     if source.resolve() == target.resolve():
         raise MediaError(f"{source} cannot be written while it is read; choose another target")
     started = time.perf_counter()
-    encoding = Encoding(container, codec or container.codec, crf, preset)
-    reader = VideoSource(source)
+    reader = VideoSource(source, deinterlace=deinterlace)
+    # Parts hold one stream each, and transparency is a second one.
+    encoding = Encoding(
+        container, codec or usual_codec(reader, container), crf, preset, alpha=not resume
+    )
     job = _Job(session, reader, target, encoding, strength, gate, steady, overwrite, progress)
     try:
         made = job.in_segments() if resume else job.at_once()
@@ -189,6 +195,7 @@ class _Job:
             raise MediaError(f"{target} exists already; add --overwrite to replace it")
         card = self.session.card
         treatment = {"strength": self.strength, "gate": self.gate, "steady": self.steady}
+        treatment["deinterlace"] = reader.deinterlaced
         claim = fingerprint(reader.path, card, self.encoding, treatment)
         try:
             sink = SegmentsSink(folder, reader, self.encoding, claim, overwrite=self.overwrite)
@@ -240,5 +247,5 @@ class _Job:
             seconds=0.0,
             interrupted=outcome.interrupted,
             resumable=resumable,
-            notes=(*notes, *self.reader.notes),
+            notes=tuple(dict.fromkeys((*notes, *self.reader.notes))),
         )

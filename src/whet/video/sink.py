@@ -1,10 +1,10 @@
-"""Writing video: one encoder, and every other stream of the source copied."""
+"""Writing video: one encoder, and every other stream of the source beside it."""
 
 from __future__ import annotations
 
 import errno
-import re
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,30 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-from numpy.typing import NDArray
+from av.codec.context import Flags as CodecFlags
+from av.video.reformatter import ColorRange
 
 from whet.errors import MediaError
 from whet.runtime.yuv420 import FORMATS, Planes
-from whet.video.encoding import CODECS, Codec, Encoding
+from whet.video.alpha import has_alpha
+from whet.video.encoding import Encoding, encoder_for
+from whet.video.fields import Copier, top_first
+from whet.video.formats import pixel_format
+from whet.video.hdr import light_options
+from whet.video.rgb import RgbWay, is_rgb, overwrite
 from whet.video.source import Frame, Item, VideoSource
+from whet.video.streams import kept_metadata, lanes
 
 __all__ = ["VideoSink"]
 
-# Exact rounding changes nothing measurable in this direction and takes twice the time.
-_TO_YUV = Interpolation.BICUBIC
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _UNSPECIFIED = 2  # AVCOL_PRI_UNSPECIFIED, AVCOL_TRC_UNSPECIFIED, AVCOL_SPC_UNSPECIFIED
+_PROGRESSIVE, _TOP_FIRST, _BOTTOM_FIRST = 1, 2, 3  # AVFieldOrder
+_REORDERED, _REORDERED_S = 4, 60  # frames between coding and showing; seconds, at the very most
+_SHOWN_TOP_FIRST = (2, 5)  # and AV_FIELD_BT
+_FIELD_FLAGS = CodecFlags.interlaced_dct | CodecFlags.interlaced_me
+# Carried by a frame and worth a copy of it; the rest is written once, or is about the old coding.
+_WITH_FRAMES = {"A53_CC", "AFD", "DYNAMIC_HDR_PLUS", "S12M_TIMECODE", "GOP_TIMECODE"}
 
 
 class VideoSink:
@@ -52,48 +62,55 @@ class VideoSink:
         self.notes: list[str] = []
         self._source = source
         self._format = encoding.container.format
-        encoder = CODECS.get(encoding.codec, Codec(encoding.codec, None, None, {}))
-        self.output = av.open(str(path), "w", format=self._format)
+        os.environ.setdefault("SVT_LOG", "1")  # it writes its settings to the screen otherwise
+        options = dict(encoding.container.options)
+        self.output = av.open(str(path), "w", format=self._format, options=options)
         self._opened = False
         try:
-            self._video = self._add_video(encoder, encoding.crf, encoding.preset)
-            others = [] if alone else source.copied
-            self._copies = {s.index: copy for s in others if (copy := self._add_copy(s))}
+            self._video = self._add_video(encoding)
+            self._lanes = {} if alone else lanes(self.output, source, encoding, self.notes)
             if not alone:
-                self.output.metadata.update(_kept_metadata(source.container.metadata))
-                if chapters := source.container.chapters():
+                self.output.metadata.update(kept_metadata(source.container.metadata))
+                if chapters := source.chapters():
                     self.output.set_chapters(chapters)
-            self.output.start_encoding()
-            self._opened = True
-        except (av.error.FFmpegError, ValueError) as error:
-            if getattr(error, "errno", None) in _DISK:
-                raise
-            raise MediaError(
-                f"{encoding.codec} cannot be encoded like this ({error}); "
-                "check codec, CRF and preset"
-            ) from error
+            self._start(encoding)
         finally:
             if not self._opened:
                 self.output.close()
-        self._reformatter = VideoReformatter()
+        self._rgb = RgbWay(source.matrix, source.full_range, source.deep)
+        self._copier = Copier(source.first, self._order)
+        self._last_dts: int | None = None
         self._durations: dict[int, int] = {}  # of frames that the encoder still holds
 
-    def _add_video(self, codec: Codec, crf: int | None, preset: str | None) -> Any:
-        first, stream = self._source.first, self._source.stream
+    def _start(self, encoding: Encoding) -> None:
         try:
-            known = av.codec.Codec(codec.encoder, "w")
-        except av.codec.codec.UnknownCodecError:
+            with av.logging.Capture(local=False) as said:
+                self.output.start_encoding()
+            self._opened = True
+        except (av.error.FFmpegError, ValueError) as error:
+            if getattr(error, "errno", None) in _DISK and "avcodec" not in str(error):
+                raise
+            words = [text.strip() for level, _, text in said if level <= av.logging.ERROR]
             raise MediaError(
-                f"this FFmpeg has no encoder {codec.encoder!r}; choose one of: {', '.join(CODECS)}"
-            ) from None
+                f"{encoding.codec} cannot be encoded like this "
+                f"({'; '.join(words[-2:]) or 'its encoder does not say why'}); choose another "
+                "codec, CRF, preset or container"
+            ) from error
+
+    def _add_video(self, encoding: Encoding) -> Any:
+        source, first = self._source, self._source.first
+        codec = encoder_for(source, encoding)
+        known = av.codec.Codec(codec.encoder, "w")
         options = dict(codec.options)
-        if (crf := codec.crf if crf is None else crf) is not None:
+        if (crf := codec.crf if encoding.crf is None else encoding.crf) is not None:
             options["crf"] = str(crf)
-        if preset := preset or codec.preset:
+        if preset := encoding.preset or codec.preset:
             options["preset"] = preset
+        if "A53_CC" in _carried(first):
+            options |= {"a53cc": "1"} if _takes(known, "a53cc") else {}
         try:
             video: Any = self.output.add_stream(
-                codec.encoder, rate=stream.average_rate or 25, options=options
+                codec.encoder, rate=source.rate, options=light_options(first, known.name, options)
             )
         except ValueError:
             raise MediaError(
@@ -101,58 +118,47 @@ class VideoSink:
             ) from None
         context = video.codec_context
         context.width, context.height = first.width, first.height
-        context.pix_fmt = self._pixel_format(known)
-        video.time_base = context.time_base = stream.time_base
-        context.sample_aspect_ratio = stream.sample_aspect_ratio or Fraction(1)
-        context.color_range = ColorRange.JPEG if self._source.full_range else first.color_range
-        for tag in ("color_primaries", "color_trc", "colorspace"):
-            setattr(context, tag, getattr(first, tag, _UNSPECIFIED))
+        context.pix_fmt, lost = pixel_format(source, known, self._format if encoding.alpha else "")
+        self.notes += lost
+        video.time_base = context.time_base = source.time_base
+        context.sample_aspect_ratio = source.stream.sample_aspect_ratio or Fraction(1)
+        self._tag_colours(context)
+        self._order = self._tag_fields(context)
+        if known.canonical_name == "hevc" and self._format in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # without it, Apple's players show nothing
         if matrix := first.side_data.get("DISPLAYMATRIX"):
             video.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
-        video.metadata.update(_kept_metadata(stream.metadata))
+        video.metadata.update(kept_metadata(source.stream.metadata))
+        if has_alpha(av.VideoFormat(context.pix_fmt)) and known.canonical_name in ("vp8", "vp9"):
+            video.metadata["alpha_mode"] = "1"
+        video.disposition = source.stream.disposition
         return video
 
-    def _pixel_format(self, codec: Any) -> str:
-        """Choose the source's sampling and depth, or the nearest that the encoder takes."""
-        first = self._source.first
-        name = first.format.name
-        supported = {fmt.name for fmt in codec.video_formats or ()}
-        found = re.match(r"yuvj?a?(4\d\d)p", name)
-        chroma = found[1] if found else "420"
-        if (first.width % 2 and chroma != "444") or (first.height % 2 and chroma == "420"):
-            chroma = "444"
-            self.notes.append("an odd width or height needs 4:4:4 chroma, which few players take")
-        if "a" in name.split("p")[0] or name in ("rgba", "bgra", "argb", "abgr"):
-            self.notes.append("transparency was left out; encoded video holds none")
-        bits = max(part.bits for part in first.format.components)
-        depths = [end for least, end in ((11, "p12le"), (9, "p10le"), (0, "p")) if bits >= least]
-        wanted = [f"yuv{kind}{depth}" for kind in (chroma, "420") for depth in depths]
-        chosen = next((fmt for fmt in wanted if fmt in supported), "yuv420p")
-        if self._source.deep and chosen.endswith("p"):
-            self.notes.append(f"{codec.name} takes 8 bits per channel: more were reduced to 8")
-        return chosen
+    def _tag_colours(self, context: Any) -> None:
+        source, first = self._source, self._source.first
+        for tag in ("color_primaries", "color_trc", "colorspace"):
+            setattr(context, tag, getattr(first, tag, _UNSPECIFIED))
+        context.color_range = ColorRange.JPEG if source.full_range else first.color_range
+        if is_rgb(first.format) and not is_rgb(av.VideoFormat(context.pix_fmt)):
+            context.colorspace, context.color_range = source.matrix, ColorRange.MPEG
 
-    def _add_copy(self, stream: Any) -> Any:
-        """Add a stream that is copied packet by packet; None where nothing is lost without it."""
-        attachment = stream.type == "attachment" and self._format == "matroska"
-        if stream.type in ("data", "attachment") and not attachment:
-            if "timecode" not in stream.metadata:  # which is written anew from the video's
-                note = f"a {stream.type} stream was left out; {self._format} holds none"
-                self.notes.append(note)
+    def _tag_fields(self, context: Any) -> str | None:
+        """Say that frames hold fields, if so; return the order to mark frames with."""
+        source = self._source
+        order = source.stream.codec_context.field_order
+        if not source.interlaced:
+            context.field_order = min(order, _PROGRESSIVE)
             return None
-        try:
-            copy = self.output.add_stream_from_template(stream, opaque=True)
-        except (ValueError, av.error.FFmpegError) as error:
-            name = stream.codec_context.name if stream.codec_context else "unknown"
-            raise MediaError(
-                f"{self._format} cannot hold the {stream.type} stream ({name}); write an .mkv"
-            ) from error
-        copy.metadata.update(_kept_metadata(stream.metadata))
-        copy.disposition = stream.disposition
-        return copy
+        marked = source.first.interlaced_frame
+        top = top_first(source.first) if marked else order in _SHOWN_TOP_FIRST
+        if order < _TOP_FIRST or top != (order in _SHOWN_TOP_FIRST):  # containers may be wrong
+            order = _TOP_FIRST if top else _BOTTOM_FIRST
+        context.field_order = order
+        context.flags |= _FIELD_FLAGS
+        return None if marked else "tff" if top else "bff"
 
     def write(self, item: Item) -> None:
-        """Encode a frame, or copy a packet.
+        """Encode a frame, or take a packet to its place.
 
         Raises:
             av.error.FFmpegError: the disk is full or gone.
@@ -160,74 +166,78 @@ class VideoSink:
         if isinstance(item, Frame):
             self._durations[item.pts] = item.duration
             self._mux(self._video.encode(self._encodable(item)))
-        else:
-            self._copy(item)
-
-    def _copy(self, packet: Any) -> None:
-        if (copy := self._copies.get(packet.stream_index)) is not None:
-            packet.stream = copy
-            self.output.mux_one(packet)
+        elif (lane := self._lanes.get(item.stream_index)) is not None:
+            lane.write(item)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         """Write encoded packets with their frames' durations, which encoders do not pass on."""
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, 0)
+            self._decode_in_time(packet)
             self._put(packet)
+
+    def _decode_in_time(self, packet: Any) -> None:
+        """Replace a time of decoding without sense, as x265 gives for the shortest clips."""
+        far = round(_REORDERED_S / packet.time_base)
+        if packet.dts is None or not packet.pts - far <= packet.dts <= packet.pts:
+            last = packet.pts - _REORDERED if self._last_dts is None else self._last_dts
+            packet.dts = min(last + 1, packet.pts)
+        self._last_dts = packet.dts
 
     def _put(self, packet: Any) -> None:
         self.output.mux_one(packet)
 
     def _encodable(self, frame: Frame) -> Any:
-        if isinstance(frame.pixels, Planes):
-            return self._timed(self._in_planes(frame.pixels), frame.pts)
-        source = self._source
-        pixels: NDArray[Any] = np.ascontiguousarray(frame.pixels)
-        if pixels.dtype == np.uint8:
-            rgb = av.VideoFrame.from_numpy_buffer(pixels, "rgb24")
+        """Return what the encoder is to take, with all that the source's frame carried."""
+        wanted, decoded = self._video.codec_context.pix_fmt, frame.decoded
+        untouched = frame.pixels is frame.degraded
+        carries = bool(frame.fields or self._order or _carried(decoded) & _WITH_FRAMES)
+        if decoded.format.name != wanted:
+            # Where the names alone differ (yuvj420p), this copies.
+            made = self._rgb.to_format(decoded, wanted, fields=frame.fields)
+        elif untouched and not self._order:
+            made = decoded
+        elif isinstance(frame.pixels, Planes) and not carries:
+            made = frame.pixels.frame
         else:
-            rgb = av.VideoFrame.from_ndarray(pixels, "rgb48le")
-        encodable = self._reformatter.reformat(
-            rgb,
-            format=self._video.codec_context.pix_fmt,
-            src_colorspace=source.matrix,
-            dst_colorspace=source.matrix,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.JPEG if source.full_range else ColorRange.MPEG,
-            interpolation=_TO_YUV,
-        )
-        return self._timed(encodable, frame.pts)
+            made = self._copier(decoded)
+        if not untouched and made is not getattr(frame.pixels, "frame", None):
+            self._fill(made, frame)
+        made.pts, made.time_base = frame.pts, self._source.time_base
+        made.pict_type = 0  # a decoded frame's would force the encoder's hand
+        return made
 
-    def _in_planes(self, planes: Planes) -> Any:
-        """Return planes as the encoder takes them: as they are, but for rare formats."""
-        wanted, source = self._video.codec_context.pix_fmt, self._source
-        if planes.frame.format.name == wanted:
-            return planes.frame
-        if wanted in FORMATS:
-            # One layout with two names, between which FFmpeg would convert the range.
-            renamed = Planes.empty(*planes.shape)
-            for target, plane in zip(renamed, planes, strict=True):
-                target[:] = plane
-            return renamed.frame
-        levels = ColorRange.JPEG if source.full_range else ColorRange.MPEG
-        return self._reformatter.reformat(
-            planes.frame,
-            format=wanted,
-            src_colorspace=source.matrix,
-            dst_colorspace=source.matrix,
-            src_color_range=levels,
-            dst_color_range=levels,
-        )
-
-    def _timed(self, encodable: Any, pts: int) -> Any:
-        encodable.pts, encodable.time_base = pts, self._source.stream.time_base
-        encodable.pict_type = 0  # a decoded frame's would force the encoder's hand
-        return encodable
+    def _fill(self, made: Any, frame: Frame) -> None:
+        """Write what became of a frame into a copy of it."""
+        before, after = frame.degraded, frame.pixels
+        if isinstance(after, Planes):
+            shown, format = after.frame, made.format.name
+            if format not in FORMATS:
+                shown = self._rgb.to_format(shown, format, fields=frame.fields)
+            overwrite(made, shown)
+            return
+        assert not isinstance(before, Planes)
+        self._rgb.change(made, before, after, fields=frame.fields)
 
     def close(self) -> None:
         """Write what the encoder still holds, and the index that makes the file playable."""
         if self._opened:
             self._mux(self._video.encode(None))
+            self._close_others()
         self.output.close()
+
+    def _close_others(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+        self._say_what_was_lost()
+
+    def _say_what_was_lost(self) -> None:
+        clear = self._source.clear_frames
+        if clear and not has_alpha(av.VideoFormat(self._video.codec_context.pix_fmt)):
+            self.notes.append(
+                f"transparency of {clear} frames was left out: {self._video.codec_context.name} in "
+                f"{self._format} holds none (VP9 in .webm does)"
+            )
 
     def abandon(self) -> None:
         """Release the file without finishing it."""
@@ -238,7 +248,10 @@ class VideoSink:
             return
 
 
-def _kept_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Drop what describes the old file's encoding and not its content."""
-    gone = {"encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id"}
-    return {key: value for key, value in metadata.items() if key.lower() not in gone}
+def _carried(frame: Any) -> set[str]:
+    """Return the names of what a decoded frame carries beside its pixels."""
+    return {str(side.type.name) for side in frame.side_data}
+
+
+def _takes(encoder: Any, option: str) -> bool:
+    return any(o.name == option for o in encoder.create().supported_options.private)

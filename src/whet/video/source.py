@@ -1,20 +1,13 @@
-"""Video files as a stream: frames as RGB, everything else exactly as it was.
+"""Video files as a stream: frames as RGB or planes, everything else exactly as it was.
 
 A :class:`VideoSource` yields, in file order, :class:`Frame` objects and the
-untouched packets of all other streams; ``video_sink`` encodes the former and
+untouched packets of all other streams; ``sink`` encodes the former and
 copies the latter. Neither keeps more than one frame.
-
-Colours. Frames become RGB by the matrix and range that the file states, and go
-back by the same; where it states none, BT.709 from 720 lines upwards and BT.601
-below, as players do. Tags are copied, so that nothing is reinterpreted. FFmpeg's
-fast way to packed RGB darkens by 1.1 levels of 255 (measured on a 720p clip,
-there and back); the way over planar RGB with exact rounding shifts by 0.000 for
-3 ms more per 720p frame, and is the one used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -23,26 +16,22 @@ from typing import Any, TypeAlias
 
 import av
 import av.error
-import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from whet.errors import MediaError
-from whet.files import reason
 from whet.graph.yuv420_io import Colours
 from whet.image import Pixels
 from whet.runtime.yuv420 import FORMATS, Planes
+from whet.video.alpha import opaque
+from whet.video.decoding import Decoder, video_stream
+from whet.video.fields import CombFinder, Deinterlacer
+from whet.video.reading import Span, end_s, open_input, packets
+from whet.video.rgb import RgbWay, colours, is_rgb
+from whet.video.timeline import Timeline
 
-__all__ = ["MAX_FRAME_PX", "TO_RGB", "Frame", "Item", "VideoSource", "colours", "matrix_for", "why"]
+__all__ = ["Frame", "Item", "VideoSource"]
 
-TO_RGB = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
-"""How swscale is to convert; see the module's second paragraph."""
-
-MAX_FRAME_PX = 2**26
-"""Largest frame that is decoded, 67 megapixels: twice 8K. A dozen of them are in memory."""
-
-_BT709, _BT601 = 1, 5  # as swscale numbers matrices
-# AVColorSpace -> swscale's number; both kinds of BT.601 have one matrix.
-_MATRICES: Mapping[int, int] = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+_SHORT_S = Fraction(15, 100)  # by which files end earlier than they say, for rounding
+_FIELDS = range(2, 6)  # AVFieldOrder: top or bottom first, coded or shown
 
 
 @dataclass(frozen=True)
@@ -52,14 +41,20 @@ class Frame:
     Attributes:
         pixels: (H, W, 3) uint8, or uint16 for sources of more than 8 bits; or the planes of
             a source that is read as planes.
-        pts: time of display in units of the stream's time base.
+        pts: time of display in units of the source's time base.
         duration: in the same units, 0 where unknown.
+        decoded: FFmpeg's frame, with all that it carries.
+        degraded: what ``pixels`` was before restoration.
+        fields: its even and its odd lines are two pictures.
         passed: it was sharp and is as it was.
     """
 
     pixels: Pixels | Planes
     pts: int
     duration: int
+    decoded: Any
+    degraded: Pixels | Planes
+    fields: bool = False
     passed: bool = False
 
 
@@ -71,11 +66,17 @@ class VideoSource:
 
     Args:
         path: a file that FFmpeg can read.
+        span: which part of it.
+        deinterlace: make a picture of each field.
 
     Attributes:
         first: the first decoded frame, which shows size, depth and rotation.
+        time_base: of the frames.
         deep: frames are uint16.
         matrix, full_range: how its YUV relates to RGB.
+        transparent: the first frame is, in places.
+        clear_frames: how many of those so far are.
+        interlaced: frames hold two fields, and the result is to say so.
         as_planes: yield frames as planes instead of RGB; only for those of :attr:`planar`.
         frame_count: number of frames that the header promises, or None.
         notes: what was wrong with the file so far, in sentences.
@@ -84,18 +85,23 @@ class VideoSource:
         MediaError: the file is missing, empty, no video, or none of it decodes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, span: Span | None = None, *, deinterlace: bool = False) -> None:
+        self.path, self.span = path, span or Span()
         self.notes: list[str] = []
-        self.container: Any = _open_input(path)
+        self.container: Any = open_input(path)
         try:
-            self.stream = self._video_stream()
+            self.stream = video_stream(self.container, path)
             self.copied = [s for s in self.container.streams if s is not self.stream]
-            self._reformatter = VideoReformatter()
-            self._damaged = 0
-            self._decoded = 0
+            self._start, self._end = self.span.bounds_s(self.container)
+            self._decoder = Decoder(self.stream)
+            self._counted = self._unlike = 0
+            self._video_end_s = self._other_end_s = Fraction(0)
             self._last_pts: int | None = None
-            self._items = self._read()
+            self.deinterlaced, self._per_s = deinterlace, 2 if deinterlace else 1
+            self.time_base = self.stream.time_base / self._per_s
+            self._timeline = Timeline(self.container)
+            self._deinterlacer: Deinterlacer | None = None
+            self._items = self._read(deinterlace)
             waiting: list[Any] = []
             self.first = self._first_frame(waiting)
             self._remaining = chain(waiting, self._items)
@@ -104,6 +110,13 @@ class VideoSource:
             raise
         self.deep = any(part.bits > 8 for part in self.first.format.components)
         self.matrix, self.full_range = colours(self.first)
+        self.transparent = not opaque(self.first) or self.first.format.name.startswith("yuva")
+        self.clear_frames = 0
+        self._rgb = RgbWay(self.matrix, self.full_range, self.deep)
+        order = self.stream.codec_context.field_order
+        self._says_fields = order in _FIELDS and not deinterlace
+        self.interlaced = (self._says_fields or self.first.interlaced_frame) and not deinterlace
+        self._combs = None if deinterlace else CombFinder()
         self.frame_count = self._promised()
         self.as_planes = False
 
@@ -114,81 +127,104 @@ class VideoSource:
             return None
         return Colours(self.matrix, self.full_range)
 
-    def _video_stream(self) -> Any:
-        for stream in self.container.streams.video:
-            if stream.disposition & stream.disposition.attached_pic:
-                continue
-            if stream.codec_context is None:
-                raise MediaError(
-                    f"{self.path}: this FFmpeg cannot decode its video; convert it first, for "
-                    "instance to H.264"
-                )
-            stream.thread_type = "AUTO"
-            width, height = stream.codec_context.width, stream.codec_context.height
-            if width * height > MAX_FRAME_PX:
-                raise MediaError(
-                    f"{self.path}: frames of {width} x {height} are more than the "
-                    f"{MAX_FRAME_PX / 1e6:.0f} megapixels that whet takes; scale the video first"
-                )
-            # A container may say less than its frames turn out to hold.
-            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PX)}
-            return stream
-        raise MediaError(f"{self.path} holds no video stream; name a video file")
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second on average; 25 where the file does not say."""
+        return Fraction(self.stream.average_rate or 25) * self._per_s
+
+    def chapters(self) -> list[Any]:
+        """Return the chapters of the span, their times counted from where it begins."""
+        chapters, span = self.container.chapters(), self.span
+        if span.whole:
+            return list(chapters)
+        start, length = Fraction(span.start_s), span.duration_s
+        kept = []
+        for chapter in chapters:
+            base = chapter["time_base"]
+            begins, ends = (chapter[key] * base - start for key in ("start", "end"))
+            ends = ends if length is None else min(ends, Fraction(length))
+            if ends > max(begins, 0):
+                moved = {"start": round(max(begins, Fraction(0)) / base), "end": round(ends / base)}
+                kept.append({**chapter, **moved})
+        return kept
 
     def _promised(self) -> int | None:
         stream, rate = self.stream, self.stream.average_rate
-        if stream.frames:
-            return int(stream.frames)
-        if rate and stream.duration and stream.time_base:
-            return int(stream.duration * stream.time_base * rate)
-        if rate and self.container.duration:
-            return int(self.container.duration * rate / av.time_base)
-        return None
+        if self.span.whole and stream.frames:
+            return int(stream.frames) * self._per_s
+        seconds = self.seconds
+        return int(seconds * self.rate) if rate and seconds is not None else None
+
+    @property
+    def seconds(self) -> Fraction | None:
+        """How long the video is to last by the file's own words, or None."""
+        stream = self.stream
+        whole: Fraction | None = None
+        if stream.duration and stream.time_base:
+            whole = Fraction(stream.duration * stream.time_base)
+        elif self.container.duration:
+            whole = Fraction(self.container.duration, av.time_base)
+        if whole is None or self.span.whole:
+            return whole
+        left = max(Fraction(0), whole - Fraction(self.span.start_s))
+        length = self.span.duration_s
+        return left if length is None else min(left, Fraction(length))
 
     def _first_frame(self, waiting: list[Any]) -> Any:
         for item in self._items:
             waiting.append(item)
             if not isinstance(item, av.Packet):
                 return item
+        if self.span.start_s and self._decoder.frames:
+            raise MediaError(f"{self.path} ends before {self.span.start_s:g} s; start earlier")
         raise MediaError(
             f"{self.path}: no frame of the video can be decoded: it is damaged, or larger than "
             "FFmpeg takes; get a complete copy, or scale it first"
         )
 
-    def _read(self) -> Iterator[Any]:
+    def _read(self, deinterlace: bool) -> Iterator[Any]:
         """Yield decoded frames and foreign packets; stop where the file breaks off."""
-        packets = self.container.demux()
+        reading = packets(self.container, self._timeline, self.stream.index, self.span)
         while True:
             try:
-                packet = next(packets, None)
+                packet = next(reading, None)
             except av.error.FFmpegError as error:
                 self.notes.append(f"reading stopped early: {error.strerror}")
                 break
             if packet is None:
                 break
             if packet.stream is not self.stream:
-                if packet.size and (packet.dts is not None or packet.pts is not None):
-                    yield packet
+                self._other_end_s = max(self._other_end_s, end_s(packet))
+                yield packet
                 continue
-            try:
-                yield from packet.decode()
-            except av.error.FFmpegError:
-                self._damaged += 1
-        if self._damaged:
-            self.notes.append(f"{self._damaged} damaged packets of the video were skipped")
+            for frame in self._decoder(packet):
+                self._video_end_s = max(self._video_end_s, end_s(frame))
+                yield from self._pictures(frame) if deinterlace else self._within(frame)
+        if deinterlace and self._deinterlacer:
+            yield from chain.from_iterable(map(self._within, self._deinterlacer(None)))
+
+    def _pictures(self, frame: Any) -> Iterator[Any]:
+        if self._deinterlacer is None:
+            self._deinterlacer = Deinterlacer(frame)
+        yield from chain.from_iterable(map(self._within, self._deinterlacer(frame)))
+
+    def _within(self, frame: Any) -> Iterator[Any]:
+        """Yield a frame if it belongs to the span."""
+        if self.span.whole or frame.pts is None:
+            yield frame
+            return
+        at = frame.pts * frame.time_base
+        if at >= self._start and (self._end is None or at < self._end):
+            yield frame
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield frames as RGB and all other packets, in file order.
+        """Yield frames as RGB or planes and all other packets, in file order.
 
         Iterating ends where the file breaks off; ``notes`` then says so.
         """
         for item in self._remaining:
-            yield self._converted(item)
-        promised = self.stream.frames or 0
-        if self._decoded < promised:
-            self.notes.append(
-                f"the file is incomplete: {self._decoded} of {promised} frames could be read"
-            )
+            yield item if isinstance(item, av.Packet) else self._converted(item)
+        self._say_what_was_wrong()
 
     def skip(self, count: int) -> None:
         """Leave out the next ``count`` frames, and the packets between them.
@@ -201,87 +237,98 @@ class VideoSource:
         for item in self._remaining:
             if not isinstance(item, av.Packet):
                 self._pts(item)
-                self._decoded += 1
+                self._counted += 1
                 count -= 1
                 if count == 0:
                     return
 
-    def _converted(self, item: Any) -> Item:
-        if isinstance(item, av.Packet):
-            return item
-        self._decoded += 1
+    def _converted(self, item: Any) -> Frame:
+        self._counted += 1
         pts, duration = self._pts(item), item.duration or 0
-        if self.as_planes:
-            return Frame(Planes(self._like_first(item)), pts, duration)
-        rgb = self._reformatter.reformat(
-            item,
-            width=self.first.width,
-            height=self.first.height,
-            format="rgb48le" if self.deep else "gbrp",
-            src_colorspace=self.matrix,
-            dst_colorspace=self.matrix,
-            src_color_range=ColorRange.JPEG if self.full_range else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG,
-            interpolation=TO_RGB,
-        )
-        return Frame(np.ascontiguousarray(rgb.to_ndarray()), pts, duration)
+        item = self._like_first(item)
+        self.clear_frames += not opaque(item)
+        fields = self._holds_fields(item)
+        pixels: Pixels | Planes
+        pixels = Planes(item) if self.as_planes else self._rgb.to_rgb(item, fields=fields)
+        return Frame(pixels, pts, duration, item, pixels, fields)
+
+    def _holds_fields(self, item: Any) -> bool:
+        if item.interlaced_frame or (self._says_fields and not self.first.interlaced_frame):
+            return True
+        if self._combs is None or self.interlaced or is_rgb(item.format):
+            return False
+        return self._combs(item)
 
     def _like_first(self, item: Any) -> Any:
         """Return a frame in the size and format of the first one, which streams may leave."""
         first = self.first
-        if (item.width, item.height, item.format.name) == (
-            first.width,
-            first.height,
-            first.format.name,
-        ):
+        here, wanted = ((f.width, f.height, f.format.name) for f in (item, first))
+        if here == wanted:
             return item
-        return self._reformatter.reformat(
-            item, width=first.width, height=first.height, format=first.format.name
-        )
+        self._unlike += 1
+        return item.reformat(width=first.width, height=first.height, format=first.format.name)
 
     def _pts(self, frame: Any) -> int:
         """Return the frame's time; one that is missing or runs backwards is put right."""
         pts: int | None = frame.pts
         last = self._last_pts
+        if pts is not None:
+            pts = round((pts * frame.time_base - Fraction(self.span.start_s)) / self.time_base)
         if pts is None or (last is not None and pts <= last):
-            rate = self.stream.average_rate or Fraction(25)
-            step = max(1, round(1 / (rate * self.stream.time_base))) if pts is None else 1
+            step = max(1, round(1 / (self.rate * self.time_base))) if pts is None else 1
             pts = 0 if last is None else last + step
         self._last_pts = pts
         return pts
 
+    def _say_what_was_wrong(self) -> None:
+        self.notes += self._decoder.notes
+        if self._unlike:
+            first = f"{self.first.width} x {self.first.height} in {self.first.format.name}"
+            self.notes.append(f"{self._unlike} frames became {first}, as the first one is")
+        if self._combs and self._combs.found:
+            self.notes.append(
+                f"{self._combs.found} frames hold the combs of interlaced or telecined video, "
+                "which the file does not say; their fields were restored apart (--deinterlace "
+                "makes a picture of each)"
+            )
+        if self._timeline.seams:
+            self.notes.append(
+                f"times jump at {self._timeline.seams} places, as where recordings were joined: "
+                "what follows was moved to where the video was about to go on"
+            )
+        self._say_if_it_ends_early()
+
+    def _say_if_it_ends_early(self) -> None:
+        """Compare what came with what the header says of the video's and the file's end."""
+        if self._timeline.may_jump:  # whose length is a guess from its last times
+            return
+        video, rate = self._video_end_s, self.stream.average_rate
+        ends = ((self._stated_end_s(), video), (self._file_end_s(), max(video, self._other_end_s)))
+        missing = max((stated - reached for stated, reached in ends if stated), default=Fraction(0))
+        if missing <= max(_SHORT_S, 3 / self.rate) or self._end is not None:
+            return
+        count = f"{self._counted} frames"
+        if rate:
+            count = f"{self._counted} of about {self._counted + round(missing * self.rate)} frames"
+        self.notes.append(f"the file is incomplete: {count} could be read")
+
+    def _stated_end_s(self) -> Fraction | None:
+        stream = self.stream
+        if stream.duration and stream.time_base:
+            return Fraction((stream.duration + (stream.start_time or 0)) * stream.time_base)
+        stated = stream.metadata.get("DURATION", "").split(":")
+        try:
+            hours, minutes, seconds = (Fraction(part) for part in stated)
+        except ValueError:
+            return None
+        return 3600 * hours + 60 * minutes + seconds
+
+    def _file_end_s(self) -> Fraction | None:
+        container = self.container
+        if not container.duration:
+            return None
+        return Fraction(container.duration + (container.start_time or 0), av.time_base)
+
     def close(self) -> None:
         """Release the file."""
         self.container.close()
-
-
-def matrix_for(height: int) -> int:
-    """Return the matrix that players take for untagged video, as swscale numbers it."""
-    return _BT709 if height >= 720 else _BT601
-
-
-def colours(frame: Any) -> tuple[int, bool]:
-    """Return how a decoded frame relates to RGB: swscale's matrix, and whether full range."""
-    matrix = _MATRICES.get(int(frame.colorspace), matrix_for(frame.height))
-    stated = int(frame.color_range) == ColorRange.JPEG
-    return matrix, stated or frame.format.name.startswith("yuvj")
-
-
-def _open_input(path: Path) -> Any:
-    """Open a file for reading, or say what is wrong with it."""
-    try:
-        if path.is_file() and path.stat().st_size == 0:
-            raise MediaError(f"{path} is empty (0 bytes); get a complete copy of the file")
-        return av.open(str(path), metadata_errors="replace")
-    except av.error.InvalidDataError as error:
-        raise MediaError(
-            f"{path} is no video, or it is incomplete (its index is missing); "
-            "get a complete copy of the file"
-        ) from error
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(f"{path} cannot be read: {why(error)}") from error
-
-
-def why(error: av.error.FFmpegError | OSError) -> str:
-    """Say in words, with the remedy, why FFmpeg or the system refused a file."""
-    return reason(OSError(error.errno, error.strerror or str(error)))

@@ -16,6 +16,9 @@ see it in an address.
 :meth:`whet.study.design.Trial.view` returns. Pictures go out without name, date or
 tag, for the order in which files were written would tell methods apart.
 
+**Timed.** Browsers measure how long an answer took, and may say anything. More than what
+passed here since the pictures were asked for is not believed (:mod:`whet.web.study.stopwatch`).
+
 **Durable.** The answer to a rating is sent after the database has committed it, and
 carries the next trial. A rating sent again gets the same answer as before.
 """
@@ -33,8 +36,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from whet.study.design import View, picture_path
-from whet.study.plan import PROTOCOLS
+from whet.study.design import View, completion, picture_path
 from whet.study.schema import sa
 from whet.study.store import OutOfTurnError, UnknownLinkError
 from whet.web import problems
@@ -53,6 +55,7 @@ from whet.web.study.schemas import (
     Trial,
     Turn,
 )
+from whet.web.study.stopwatch import Stopwatch
 from whet.web.uploads import read_body
 
 __all__ = ["add_study"]
@@ -98,9 +101,10 @@ def _about(studies: Mapping[str, OpenStudy]) -> APIRouter:
             **_facts(found),
             consent=plan.consent,
             instructions=plan.instructions,
-            question=PROTOCOLS[plan.protocol].question,
+            question=plan.asks,
             practice=plan.practice,
             answers=_choices(tuple(enumerate(labels, start=1))),
+            external=plan.external,
         )
 
     return routes
@@ -110,6 +114,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
     """What participants do, each by a token of their own."""
     routes = APIRouter(prefix="/api/study/{study}", tags=["study"])
     limiter = RateLimiter(_JOIN_BURST, _JOINS_PER_S)
+    watch = Stopwatch()
 
     @routes.post(
         "/join",
@@ -127,7 +132,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
 
         def admit() -> str:
             # Only who really starts gets a number: numbers keep the orders balanced.
-            token = found.store.join(study)
+            token = found.store.join(study, body.external_id)
             found.store.begin(token, consented=True, display_ok=True)
             return token
 
@@ -146,6 +151,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
     def picture(study: Id, trial: Id, slot: Id, token: Token = "") -> Response:
         found = _of(studies, study, token)
         shown = found.store.trial(token, trial)
+        watch.start(token, trial)
         try:
             data = picture_path(found.folder, shown, slot).read_bytes()
         except OSError:
@@ -164,7 +170,8 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
 
         def keep() -> Receipt:
             found = _of(studies, study, token)
-            kept = found.store.rate(token, trial, body.answer, body.elapsed_ms)
+            elapsed_ms = watch.checked(token, trial, body.elapsed_ms)
+            kept = found.store.rate(token, trial, body.answer, elapsed_ms)
             return Receipt(answer=kept.answer, fresh=kept.fresh, turn=_turn(found, token))
 
         return await run_in_threadpool(keep)
@@ -177,6 +184,7 @@ def _taking_part(studies: Mapping[str, OpenStudy]) -> APIRouter:
     )
     def withdraw(study: Id, token: Token = "") -> None:
         _of(studies, study, token).store.withdraw(token)
+        watch.forget(token)
 
     return routes
 
@@ -219,9 +227,11 @@ def _of(studies: Mapping[str, OpenStudy], study: str, token: str) -> OpenStudy:
 def _turn(study: OpenStudy, token: str) -> Turn:
     trial = study.store.next_trial(token)
     if trial is None:
-        total = study.store.participant(token).total
-        return Turn(rated=total, total=total, trial=None)
-    return Turn(rated=trial.position, total=trial.total, trial=_shown(trial.view(study.plan)))
+        who = study.store.participant(token)
+        code = completion(study.plan, who.number)
+        return Turn(rated=who.total, total=who.total, trial=None, completion=code)
+    shown = _shown(trial.view(study.plan))
+    return Turn(rated=trial.position, total=trial.total, trial=shown, completion=None)
 
 
 def _shown(view: View) -> Trial:

@@ -49,6 +49,9 @@ class Study(StudyCard):
     question: str
     practice: int = Field(description="how many of the trials are training")
     answers: list[Choice]
+    external: str = Field(
+        description="parameter of the link in which a panel passes its own number; may be empty"
+    )
 
 
 class Joining(BaseModel, extra="forbid"):
@@ -56,6 +59,9 @@ class Joining(BaseModel, extra="forbid"):
 
     consented: bool = Field(strict=True)
     display_ok: bool = Field(strict=True, description="the window is large enough, at 100%")
+    external_id: str = Field(
+        "", max_length=128, description="the panel's own number; kept if the study asks for it"
+    )
 
 
 class Link(BaseModel):
@@ -82,6 +88,9 @@ class Turn(BaseModel):
     rated: int
     total: int
     trial: Trial | None
+    completion: str | None = Field(
+        None, description="once all are answered: a code, or an address, for the panel"
+    )
 
 
 Whole = BeforeValidator(_whole)

@@ -29,11 +29,15 @@ function say(sentence, problem = false) {
   $("status").classList.toggle("problem", problem);
 }
 
+/** The number under which a panel sent this person; null if it is missing, undefined if nobody asks. */
+const external = () => (study.external ? new URLSearchParams(location.search).get(study.external) || null : undefined);
+
 const onWait = (sentence) => say(sentence, true);
 const fail = (error) => say(error.message, true);
 
 function show(name, heading) {
   view = name;
+  document.body.classList.toggle("trial", ["trial", "interlude", "narrow"].includes(name));
   for (const id of ["welcome", "trial", "interlude", "narrow", "end"]) $(id).hidden = id !== name;
   $("pause").hidden = name === "welcome" || !token();
   $("pause").textContent = name === "end" ? "My answers" : "Pause";
@@ -59,15 +63,19 @@ function welcome() {
 
 function allowBegin() {
   listChecks($("checks"), study);
-  const fits = suits(study);
-  $("begin").disabled = !fits || !$("agree").checked;
-  $("missing").textContent = !fits ? "Your screen comes first, see above." : $("agree").checked ? "" : "Please agree first.";
+  const missing = [
+    [external() === null, "Please open the link that your panel gave you, as it is."],
+    [!suits(study), "Your screen comes first, see above."],
+    [!$("agree").checked, "Please agree first."],
+  ].find(([yes]) => yes);
+  $("begin").disabled = Boolean(missing);
+  $("missing").textContent = missing?.[1] ?? "";
 }
 
 async function begin() {
   $("begin").disabled = true;
   try {
-    const body = { consented: $("agree").checked, display_ok: suits(study) };
+    const body = { consented: $("agree").checked, display_ok: suits(study), external_id: external() };
     keepToken((await (await call("/join", { method: "POST", body, onWait })).json()).token);
     await resume();
   } catch (error) {
@@ -91,7 +99,7 @@ async function take(next) {
   const { trial } = turn;
   $("place").textContent = trial ? `${trial.practice ? "Training, " : ""}${trial.index} of ${turn.total}` : `${turn.total} of ${turn.total}`;
   say("");
-  if (!trial) end("Thank you.", `All ${turn.total} answers are kept. You can close this page.`);
+  if (!trial) end("Thank you.", `All ${turn.total} answers are kept. You can close this page.`, turn.completion);
   else if (!suits(study)) makeRoom();
   else if (rested !== trial.index && interlude(trial)) return;
   else await present(trial);
@@ -176,9 +184,12 @@ async function answer(value) {
 
 // The end, and stopping before it
 
-function end(title, text) {
+function end(title, text, completion = "") {
   $("endtitle").textContent = title;
   $("endtext").textContent = text;
+  const link = /^https:/.test(completion);
+  const shown = link ? make("a", "Tell your panel that you have finished", { href: completion, className: "button primary" }) : make("code", completion);
+  $("completion").replaceChildren(...(!completion ? [] : link ? [shown] : ["Your completion code: ", shown]));
   show("end", "endtitle");
 }
 

@@ -1,0 +1,90 @@
+"""How long a tile takes here: as measured, remembered from earlier runs, or reckoned."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from whet.fetch.weights import cache_dir
+
+__all__ = ["Pace"]
+
+_NEWEST_SHARE = 0.3
+_SHARE_OF_PEAK = 0.45
+"""Of what a plain matrix product reaches on the same cores; float32, measured for MAXIM."""
+_SIDE = 768
+
+
+class Pace:
+    """Seconds per tile of one network in one runtime.
+
+    Args:
+        key: what they depend on.
+
+    Attributes:
+        measured: running mean over tiles computed in this process; None before the first.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = f"{key} {os.cpu_count()}"
+        self.measured: float | None = None
+
+    def took(self, seconds: float, *, anew: bool = False) -> None:
+        """Count a tile; ``anew`` forgets those before, as the machine may be busier now."""
+        if self.measured is None or anew:
+            self.measured = seconds
+        self.measured += _NEWEST_SHARE * (seconds - self.measured)
+        _remember(self._key, self.measured)
+
+    def seconds(self, multiply_adds: float) -> float:
+        """Return seconds per tile as well as they are known.
+
+        Args:
+            multiply_adds: of a tile, for a machine on which none was ever computed.
+        """
+        if self.measured is not None:
+            return self.measured
+        remembered = _remembered().get(self._key)
+        if isinstance(remembered, int | float) and 0 < remembered < 1e6:
+            return float(remembered)
+        return multiply_adds / (_peak_multiply_adds() * _SHARE_OF_PEAK)
+
+
+def _file() -> Path:
+    return cache_dir() / "pace.json"
+
+
+def _remembered() -> dict[str, object]:
+    try:
+        known = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remember(key: str, seconds: float) -> None:
+    """Write it down, if the cache can be written: it only helps to estimate."""
+    text = json.dumps({**_remembered(), key: round(seconds, 4)})
+    temporary = _file().with_name(f".pace.{os.getpid()}")
+    with suppress(OSError):
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(_file())
+
+
+@cache
+def _peak_multiply_adds() -> float:
+    """Multiply-adds a second of a float32 matrix product on all cores: the best of three."""
+    a = np.ones((_SIDE, _SIDE), np.float32)
+    best = np.inf
+    for _ in range(4):  # the first one wakes the threads
+        started = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - started)
+    return float(_SIDE**3 / best)
