@@ -31,7 +31,8 @@ LAYERS = (
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
-    ("fetch", "metrics", "files", "card", "conditions"),
+    ("fetch", "metrics", "card", "conditions"),
+    ("files",),
     ("errors", "version"),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from whet import artifact
 from whet.artifact import KEY, Card, read_card, read_model, resolve, verify, write_card
-from whet.errors import ModelError
+from whet.errors import InputError, ModelError
 
 CARD = Card(name="a", architecture="nano", multiple=8, halo=40, kmac_per_px=2.5, parameters=123)
 
@@ -268,7 +268,7 @@ def test_failed_write_leaves_the_old_file_and_no_litter(
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         write_card(copy, replace(read_card(copy), version="2"))
     assert copy.read_bytes() == before
     assert list(copy.parent.iterdir()) == [copy]

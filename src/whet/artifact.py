@@ -15,7 +15,6 @@ finds damage and mix-ups; it cannot stop someone who also rewrites the card.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, cast
 
 from whet.card import SCHEMA, Card, Precision
 from whet.errors import ModelError
+from whet.files import replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -106,6 +106,7 @@ def write_model(path: Path, model: onnx.ModelProto, card: Card) -> Card:
 
     Raises:
         ModelError: the result would be refused by :func:`read_model`.
+        InputError: it cannot be written.
     """
     import onnx
 
@@ -117,12 +118,8 @@ def write_model(path: Path, model: onnx.ModelProto, card: Card) -> Card:
     sealed.metadata_props.add(key=KEY, value=card.to_json())
     data = sealed.SerializeToString(deterministic=True)
     _parse(data)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path, overwrite=True) as temporary:
         temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return card
 
 

@@ -82,7 +82,8 @@ def scaled(measures: ArrayLike) -> NDArray[np.float32]:
     with np.errstate(invalid="ignore"):
         curved = np.log1p(values / _STARTS) / np.log1p(_LARGEST / _STARTS)
     share = np.where(np.isinf(_STARTS), values / _LARGEST, curved)
-    return np.clip(share, 0, 1).astype(np.float32)
+    answers: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
+    return answers
 
 
 def unscaled(answers: ArrayLike) -> NDArray[np.float32]:
@@ -90,7 +91,10 @@ def unscaled(answers: ArrayLike) -> NDArray[np.float32]:
     share = np.clip(np.asarray(answers, dtype=np.float64), 0, 1)
     finite = np.where(np.isinf(_STARTS), 1.0, _STARTS)
     curved = finite * np.expm1(share * np.log1p(_LARGEST / finite))
-    return np.where(np.isinf(_STARTS), share * _LARGEST, curved).astype(np.float32)
+    measures: NDArray[np.float32] = np.where(np.isinf(_STARTS), share * _LARGEST, curved).astype(
+        np.float32
+    )
+    return measures
 
 
 SOFT_PX = 0.4

@@ -11,17 +11,23 @@
     |-- MissingExtraError   an optional part of whet is not installed
     `-- ExportError         an exported file does not agree with the network it came from
 
-The message of each names the remedy. The command line prints it on one line
-and exits with 2; a traceback therefore always means a bug.
+A message says what is wrong, and a remedy where there is one for everybody, in words for
+somebody who sees neither a command line nor this code. What a door can do about it - an option,
+a field, a button - the door adds itself, by the error's :class:`Kind` and never by its words.
+The command line prints both on one line and exits with 2; a traceback therefore always means a
+bug.
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 __all__ = [
     "DataError",
     "ExportError",
     "ImageError",
     "InputError",
+    "Kind",
     "MediaError",
     "MissingExtraError",
     "ModelError",
@@ -30,8 +36,38 @@ __all__ = [
 ]
 
 
+class Kind(StrEnum):
+    """What is wrong, for whoever has to answer it.
+
+    Kinds lie across the classes: a picture and a video may both be too large.
+    """
+
+    OTHER = "other"
+    """Only the sentence tells."""
+    BUSY = "busy"
+    """It would work later."""
+    DAMAGED = "damaged"
+    """Its beginning is right, and then it ends or makes no sense."""
+    EXISTS = "exists"
+    """A result stands there already."""
+    TOO_LARGE = "too large"
+    """More pixels, bytes or seconds than are allowed."""
+    UNKNOWN = "unknown"
+    """Not what it should be: no picture, no video, or nothing at all."""
+    UNSUPPORTED = "unsupported"
+    """Whole, and of a kind that is not handled."""
+
+
 class WhetError(Exception):
-    """Base of all errors below."""
+    """Base of all errors below.
+
+    Attributes:
+        kind: of what is wrong.
+    """
+
+    def __init__(self, message: str, kind: Kind = Kind.OTHER) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class InputError(WhetError):

@@ -163,7 +163,7 @@ def test_a_bank_on_disk_continues_where_it_stopped(photos: list[Path], tmp_path:
     assert (parts / "shard-00000.safetensors").stat().st_mtime_ns == kept
     for path in whole.glob("shard-*"):
         assert path.read_bytes() == (parts / path.name).read_bytes()
-    assert not list(parts.glob("*.partial"))
+    assert not list(parts.glob("*.part"))
 
 
 def test_bank_holds_the_teachers_view_of_the_degraded_crop(

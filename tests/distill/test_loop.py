@@ -179,12 +179,12 @@ def test_a_failed_checkpoint_leaves_the_last_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(ModelError, match="No space left"):
+    with pytest.raises(ModelError, match="the disk is full"):
         checkpoint.save(tmp_path, 2, {"value": torch.zeros(3)})
     state = checkpoint.load(tmp_path)
     assert state is not None
     assert torch.equal(state["value"], torch.ones(3))
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_diverging_loss_stops_the_run(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from whet.errors import InputError, ModelError
 from whet.evaluate import metrics
 from whet.evaluate.results import Evaluation
 from whet.evaluate.run import compare
-from whet.fetch.weights import _sha256
+from whet.files import file_sha256
 from whet.models.features.lpips import LPIPS
 
 Pixels = NDArray[np.uint8]
@@ -37,7 +37,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LPIPS:
     path = tmp_path / "cache" / "lpips-alex.safetensors"
     path.parent.mkdir()
     save_file(network.state_dict(), path)
-    path.with_name(f"{path.name}.sha256").write_text(_sha256(path))
+    path.with_name(f"{path.name}.sha256").write_text(file_sha256(path))
     return network
 
 

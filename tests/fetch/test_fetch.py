@@ -25,7 +25,8 @@ from whet.errors import InputError, ModelError
 from whet.fetch import weights as fetching
 from whet.fetch.pickled import load_arrays
 from whet.fetch.tfjs import read_package
-from whet.fetch.weights import FETCHABLE, Fetch, cache_dir, cached, fetch
+from whet.fetch.weights import FETCHABLE, Fetch, cached, fetch
+from whet.files import cache_dir
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from whet.artifact import shipped
 from whet.errors import InputError, ModelError
+from whet.files import file_sha256
 from whet.web.app import create_app
 from whet.web.live import onnxruntime_web, routes
 from whet.web.live.onnxruntime_web import FILES, PACKAGE, fetch_runtime, runtime_folder
@@ -39,7 +40,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             entry = tarfile.TarInfo(f"package/dist/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    known = PACKAGE.__class__(**{**vars(PACKAGE), "sha256": onnxruntime_web._sha256(path)})
+    known = PACKAGE.__class__(**{**vars(PACKAGE), "sha256": file_sha256(path)})
     monkeypatch.setattr(onnxruntime_web, "PACKAGE", known)
     return path
 

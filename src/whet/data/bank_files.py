@@ -17,6 +17,7 @@ from torch import Tensor
 
 from whet.data.bank import CropBank, PhotoBank
 from whet.errors import DataError, MissingExtraError
+from whet.files import replacing
 
 __all__ = ["load_bank", "make_bank"]
 
@@ -136,9 +137,8 @@ def _claim(path: Path, settings: dict[str, object]) -> None:
                 "name another folder, or remove this one"
             )
         return
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(settings, indent=1, sort_keys=True))
-    temporary.replace(path)
+    with replacing(path, error=DataError) as temporary:
+        temporary.write_text(json.dumps(settings, indent=1, sort_keys=True))
 
 
 def _bytes(image: Tensor) -> Tensor:
@@ -151,13 +151,8 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
     except ImportError:
         raise MissingExtraError("safetensors", "train") from None
 
-    temporary = path.with_suffix(".partial")
-    try:
+    with replacing(path, overwrite=True, error=DataError) as temporary:
         save_file(tensors, temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:

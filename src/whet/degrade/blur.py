@@ -14,19 +14,21 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
+from whet.conditions import Condition
 from whet.degrade.jpeg import jpeg
-from whet.degrade.motion import Motion, average_frames, draw_motions
+from whet.degrade.motion import Motion, average_frames, draw_motions, path_length_px
 from whet.degrade.sensor import (
     Noise,
     add_noise,
     boost_highlights,
     column,
     draw_noise,
+    noise_levels,
     to_linear,
     to_srgb,
 )
 
-__all__ = ["defocus", "move_object", "shake"]
+__all__ = ["defocus", "describe_defocus", "describe_motion", "move_object", "shake"]
 
 BOOST_PROBABILITY = 0.5
 BOOST_FACTOR = (1.5, 6.0)
@@ -75,6 +77,20 @@ def _draw_quality(rng: Generator) -> int | None:
 def _draw_boost(rng: Generator) -> float:
     present, factor = rng.random() < BOOST_PROBABILITY, np.exp(rng.uniform(*np.log(BOOST_FACTOR)))
     return float(factor) if present else 1.0
+
+
+def _describe_file(rng: Generator) -> tuple[float, float]:
+    """Return the measures of noise and coding that a generator draws after the optics."""
+    _draw_boost(rng)
+    noise, quality = draw_noise(rng), _draw_quality(rng)
+    return noise_levels(noise), 0.0 if quality is None else (100 - quality) / 100
+
+
+def describe_motion(rng: Generator) -> Condition:
+    """Return what :func:`shake` does with this generator."""
+    length = float(path_length_px(draw_motions([rng])[0].path))
+    noise, coding = _describe_file(rng)
+    return Condition("shake", noise_levels=noise, coding=coding, motion_px=length)
 
 
 def shake(sharp: Tensor, rngs: Sequence[Generator], *, linear: bool) -> Tensor:
@@ -172,6 +188,21 @@ def move_object(sharp: Tensor, rngs: Sequence[Generator]) -> Tensor:
     return _finish(torch.where(linear > 0, blurred, to_linear(blurred)), noises, qualities)
 
 
+def _draw_aperture(rng: Generator) -> tuple[float, bool, float, float]:
+    """Draw radius in pixels, whether the blades show, their turn, and the lens's sigma."""
+    radius = float(np.exp(rng.uniform(*np.log(DEFOCUS_RADIUS_PX))))
+    hexagonal = bool(rng.random() < DEFOCUS_HEXAGON_PROBABILITY)
+    return radius, hexagonal, rng.uniform(0, np.pi / 3), rng.uniform(*DEFOCUS_LENS_SIGMA_PX)
+
+
+def describe_defocus(rng: Generator) -> Condition:
+    """Return what :func:`defocus` does with this generator."""
+    radius, _, _, sigma = _draw_aperture(rng)
+    noise, coding = _describe_file(rng)
+    # A disc's standard deviation along an axis is half its radius.
+    return Condition("defocus", float(np.hypot(radius / 2, sigma)), noise, coding, 0.0)
+
+
 def _disc_kernels(rngs: Sequence[Generator]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Return (N, K, K) kernels summing to one: a disc or hexagon, then a Gaussian."""
     reach, fine = DEFOCUS_REACH_PX, 4
@@ -181,10 +212,8 @@ def _disc_kernels(rngs: Sequence[Generator]) -> np.ndarray[tuple[int, ...], np.d
     y, x = at[:, None], at[None, :]
     kernels = []
     for rng in rngs:
-        radius = np.exp(rng.uniform(*np.log(DEFOCUS_RADIUS_PX)))
-        hexagonal = rng.random() < DEFOCUS_HEXAGON_PROBABILITY
-        turn, blades = rng.uniform(0, np.pi / 3), np.arange(3) * np.pi / 3
-        sigma = rng.uniform(*DEFOCUS_LENS_SIGMA_PX)
+        radius, hexagonal, turn, sigma = _draw_aperture(rng)
+        blades = np.arange(3) * np.pi / 3
         inside = x**2 + y**2 <= radius**2
         if hexagonal:
             for angle in turn + blades:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["cubic", "imresize", "resize_matrix"]
+__all__ = ["cubic", "equal_blur_px", "imresize", "resize_matrix"]
 
 KEYS_A = -0.5
 """Keys (1981), "Cubic convolution interpolation": the value with third-order accuracy."""
@@ -66,3 +66,11 @@ def imresize(images: Tensor, size: tuple[int, int]) -> Tensor:
     rows = torch.tensor(resize_matrix(height, size[0])).to(images)
     columns = torch.tensor(resize_matrix(width, size[1])).to(images)
     return rows @ images @ columns.T
+
+
+def equal_blur_px(factor: float) -> float:
+    """Return the sigma of the Gaussian that softens about as shrinking by ``factor`` does.
+
+    ``sqrt(factor^2 - 1) / 2``: nothing at a factor of 1, and half of it for large ones.
+    """
+    return float(0.5 * max(0.0, factor**2 - 1) ** 0.5)

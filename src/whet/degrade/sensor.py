@@ -22,6 +22,7 @@ __all__ = [
     "column",
     "counter_normal",
     "draw_noise",
+    "noise_levels",
     "quantise",
     "to_linear",
     "to_srgb",
@@ -99,6 +100,17 @@ def draw_noise(rng: Generator) -> Noise | None:
         int(rng.integers(2**31)),
     )
     return noise if present else None
+
+
+def noise_levels(noise: Noise | None) -> float:
+    """Return the standard deviation of ``noise`` at mid-grey, in levels of 1/255 of sRGB."""
+    if noise is None:
+        return 0.0
+    grey = float(to_linear(torch.tensor(0.5)))
+    slope = 1.055 / 2.4 * grey ** (1 / 2.4 - 1)
+    # Of a value and of its 3x3 binomial mean: the weights' squares sum to 1, 1/4 and 9/64.
+    kept = (1 - noise.blur) ** 2 + noise.blur * (1 - noise.blur) / 2 + noise.blur**2 * 9 / 64
+    return float(255 * slope * ((noise.shot * grey + noise.read**2) * kept) ** 0.5)
 
 
 def _hash(x: Tensor) -> Tensor:

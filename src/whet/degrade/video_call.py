@@ -24,10 +24,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from whet.degrade.resize import imresize
-from whet.degrade.sensor import add_noise, draw_noise, quantise, to_linear, to_srgb
+from whet.conditions import Condition
+from whet.degrade.resize import equal_blur_px, imresize
+from whet.degrade.sensor import (
+    add_noise,
+    draw_noise,
+    noise_levels,
+    quantise,
+    to_linear,
+    to_srgb,
+)
 
-__all__ = ["call", "code_clip"]
+__all__ = ["call", "code_clip", "describe_call"]
 
 FRAMES_PER_SECOND = 30
 REFERENCE_PIXELS = 1280 * 720
@@ -153,14 +161,30 @@ def _code_one(image: Tensor, clip: _Clip) -> Tensor:
     return quantise(imresize(last, (height, width)))[0]
 
 
+LARGEST_CRF = 51
+
+
+def _draw_rate(rng: Generator, kilobits: int | None) -> int:
+    rates = sorted(SHRINK)
+    return kilobits or rates[int(rng.integers(len(rates)))]
+
+
+def describe_call(rng: Generator, *, kilobits: int | None) -> Condition:
+    """Return what :func:`call` does with this generator."""
+    rate = _draw_rate(rng, kilobits)
+    clip = _draw(rng, rate)
+    noise = noise_levels(draw_noise(rng))
+    blur = equal_blur_px(clip.shrink)
+    return Condition(f"call-{rate}k", blur, noise, clip.crf / LARGEST_CRF, 0.0)
+
+
 def call(sharp: Tensor, rngs: Sequence[Generator], *, kilobits: int | None) -> Tensor:
     """Degrade as a video call at ``kilobits`` per second does; None draws a rate per image.
 
     The last frame of the clip is the sharp image itself, unmoved, plus webcam noise.
     Runs on the CPU whatever the device of ``sharp``; the result returns there.
     """
-    rates = sorted(SHRINK)
-    chosen = [kilobits or rates[int(rng.integers(len(rates)))] for rng in rngs]
+    chosen = [_draw_rate(rng, kilobits) for rng in rngs]
     clips = [_draw(rng, rate) for rng, rate in zip(rngs, chosen, strict=True)]
     noises = [draw_noise(rng) for rng in rngs]
     noisy = to_srgb(add_noise(to_linear(sharp.cpu()), noises).clamp(0, 1))

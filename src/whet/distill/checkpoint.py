@@ -8,15 +8,14 @@ plain values are ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from whet.errors import ModelError
+from whet.files import file_sha256, replacing
 
 __all__ = ["latest", "load", "save"]
 
@@ -30,20 +29,12 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
         ModelError: the folder cannot be written; the previous checkpoint stays valid.
     """
     path = folder / f"checkpoint-{step:08d}.pt"
-    temporary = path.with_suffix(".partial")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = _sha256(temporary)
-        temporary.replace(path)
-        pointer = folder / (_POINTER + ".partial")
-        pointer.write_text(json.dumps({"file": path.name, "sha256": digest, "step": step}))
-        pointer.replace(folder / _POINTER)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
+    with replacing(path, overwrite=True, durable=True, error=ModelError) as temporary:
+        torch.save(state, temporary)
+        digest = file_sha256(temporary)
+    said = {"file": path.name, "sha256": digest, "step": step}
+    with replacing(folder / _POINTER, overwrite=True, error=ModelError) as temporary:
+        temporary.write_text(json.dumps(said))
     for old in folder.glob("checkpoint-*.pt"):
         if old != path:
             old.unlink()
@@ -68,15 +59,10 @@ def load(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | N
     if path is None:
         return None
     recorded = json.loads((folder / _POINTER).read_text())["sha256"]
-    if not path.is_file() or _sha256(path) != recorded:
+    if not path.is_file() or file_sha256(path) != recorded:
         raise ModelError(
             f"{path} is not the file that was written; start again without --resume, "
             "or name another folder with --out"
         )
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     return state
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

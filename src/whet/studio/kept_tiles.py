@@ -9,7 +9,6 @@ when the run that needed them has ended, and those that nobody came back for aft
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 from contextlib import suppress
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.fetch.weights import cache_dir
+from whet.errors import InputError
+from whet.files import cache_dir, replacing
 
 __all__ = ["KeptTiles", "forget_old"]
 
@@ -65,17 +65,14 @@ class KeptTiles:
         """Keep a finished tile; None says that it was left as it was."""
         if self.full:
             return
-        temporary = self.folder / f".{number:06}.{os.getpid()}"
+        target = self._mark(number) if tile is None else self._file(number)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
+            with replacing(target, overwrite=True) as temporary, temporary.open("wb") as stream:
                 if tile is not None:
                     np.save(stream, tile, allow_pickle=False)
-            temporary.replace(self._mark(number) if tile is None else self._file(number))
-        except OSError:
+        except (OSError, InputError):
             self.full = True
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Forget the picture."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from whet.fetch.weights import cache_dir
+from whet.errors import InputError
+from whet.files import cache_dir, replacing
 
 __all__ = ["Pace"]
 
@@ -71,11 +72,10 @@ def _remembered() -> dict[str, object]:
 def _remember(key: str, seconds: float) -> None:
     """Write it down, if the cache can be written: it only helps to estimate."""
     text = json.dumps({**_remembered(), key: round(seconds, 4)})
-    temporary = _file().with_name(f".pace.{os.getpid()}")
-    with suppress(OSError):
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(_file())
+    with suppress(OSError, InputError):
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        with replacing(_file(), overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 @cache

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from whet.card import Card
 from whet.errors import InputError, ModelError
 from whet.fetch.weights import FETCHABLE, fetched
+from whet.files import file_sha256
 from whet.models import MODELS, build_teacher
 from whet.models.checkpoints import load_state, load_student
 from whet.studio import MAXIM_TILING, HeavyModel
@@ -83,14 +84,14 @@ def open_network(model: str, named: HeavyModel | None, threads: int | None) -> S
     if named is not None:
         path, licences = fetched(named.weights), (FETCHABLE[named.weights].licence,)
         kind, network, tiling = "maxim", build_teacher("maxim", path), MAXIM_TILING
-        digest = _sha256(path)
+        digest = file_sha256(path)
     elif ".py:" in model:
         network, digest = _built(model)
         kind, tiling = "own", _TILING
     else:
         path = Path(model)
         kind, network, tiling = _recognised(path)
-        digest = _sha256(path)
+        digest = file_sha256(path)
     card = Card(
         name=Path(model.partition(".py:")[0]).stem,
         architecture=kind,
@@ -152,8 +153,3 @@ def _built(model: str) -> tuple[nn.Module, str]:
     for key, tensor in network.state_dict().items():
         digest.update(key.encode() + tensor.detach().cpu().numpy().tobytes())
     return network, digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

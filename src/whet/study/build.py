@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 from whet.data.layouts import DEGRADED_FOLDERS, SHARP_FOLDERS
 from whet.data.scenes import stable_hash
 from whet.errors import DataError, InputError
-from whet.files import reason
+from whet.files import new_folder, reason
 from whet.image import SUFFIXES, read
 from whet.study.design import picture_name
 from whet.study.plan import (
@@ -137,21 +136,13 @@ def build(stimuli: Iterable[Stimulus], folder: Path, settings: Settings) -> Plan
         known = ", ".join(PROTOCOLS)
         raise InputError(f"no protocol is called {settings.protocol!r}; choose one of: {known}")
     _check_scale(settings)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is in use; name a folder that does not exist yet")
-    # Beside the target: a rename then makes the study appear all at once.
-    part = folder.parent / f".whet-{secrets.token_hex(6)}.part"
     try:
-        (part / PICTURES).mkdir(parents=True)
-        plan = _fill(stimuli, part, settings)
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {reason(error)}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return plan
+    with new_folder(folder) as part:
+        (part / PICTURES).mkdir()
+        return _fill(stimuli, part, settings)
 
 
 def _check_scale(settings: Settings) -> None:

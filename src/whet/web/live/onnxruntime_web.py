@@ -6,14 +6,14 @@ checked, and six files of it are kept with theirs; no script of the package runs
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from whet.errors import InputError, ModelError
-from whet.fetch.weights import CLIENTS, Fetch, cache_dir
+from whet.fetch.weights import CLIENTS, Fetch
+from whet.files import cache_dir, file_sha256
 
 __all__ = ["FILES", "PACKAGE", "fetch_runtime", "runtime_folder"]
 
@@ -82,7 +82,7 @@ def fetch_runtime(
                 CLIENTS[PACKAGE.client](PACKAGE, packed)
                 archive = next(packed.iterdir())
             progress("verifying")
-            if _sha256(archive) != PACKAGE.sha256:
+            if file_sha256(archive) != PACKAGE.sha256:
                 raise ModelError(
                     f"{archive.name} is not {PACKAGE.package} {PACKAGE.version} as whet knows it; "
                     "nothing was kept, try again or another network"
@@ -114,9 +114,4 @@ def _unpack(archive: Path, folder: Path) -> None:
 def _sums(folder: Path) -> str:
     """Return the sums of all files as ``sha256sum`` prints them."""
     found = ((name, folder / name) for name in sorted(FILES))
-    return "".join(f"{_sha256(p) if p.is_file() else '-'}  {name}\n" for name, p in found)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return "".join(f"{file_sha256(p) if p.is_file() else '-'}  {name}\n" for name, p in found)

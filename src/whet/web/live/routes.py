@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from fastapi.responses import FileResponse
 
 from whet.artifact import read_card, shipped
 from whet.errors import InputError
+from whet.files import new_folder
 from whet.web.guard import HEADERS
 from whet.web.live.onnxruntime_web import FILES, PACKAGE, runtime_folder
 from whet.web.pages.template import FOLDER, PAGES, assembled
@@ -68,12 +68,7 @@ def export_pages(target: Path) -> None:
     folder = runtime_folder()
     if folder is None:
         raise InputError("the browser's runtime is not here yet; add --fetch")
-    if target.exists():
-        raise InputError(f"{target} exists already; name a new folder")
-    if not target.parent.is_dir():
-        raise InputError(f"{target.parent}: no such folder; create it first")
-    with tempfile.TemporaryDirectory(prefix=".whet-", dir=target.parent) as name:
-        site = Path(name, "site")
+    with new_folder(target) as site:
         shutil.copytree(FOLDER / "app", site / "app")
         shutil.copytree(folder, site / "runtime")
         (site / "models").mkdir()
@@ -85,7 +80,6 @@ def export_pages(target: Path) -> None:
         headers = "".join(f"  {key}: {value}\n" for key, value in HEADERS.items())
         (site / "_headers").write_text(f"/*\n{headers}", encoding="utf-8")
         (site / "README.txt").write_text(_README, encoding="utf-8")
-        site.rename(target)
 
 
 def _parts(ready: bool) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""Degradations that take one picture at a time, as the bytes of its file.
+
+What a seed decides and what it does to pixels are kept apart: a drawing can be asked what it will
+do, and so teach a network to see it, without a picture.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from whet.conditions import Condition
+
+__all__ = [
+    "KERNELS",
+    "Draw",
+    "Drawn",
+    "Pixels",
+    "in_bytes",
+    "jpeg_coding",
+    "log_uniform",
+    "one_by_one",
+    "resized",
+    "saved_as_jpeg",
+]
+
+Pixels = NDArray[np.uint8]
+"""(H, W, 3), sRGB."""
+
+KERNELS = (
+    Image.Resampling.BICUBIC,
+    Image.Resampling.BILINEAR,
+    Image.Resampling.LANCZOS,
+    Image.Resampling.BOX,
+)
+"""What programs shrink by; all but the last also enlarge."""
+
+FULL_COLOUR_PROBABILITY = 0.3
+"""Share of JPEG files that keep a colour for every pixel (4:4:4) instead of every four."""
+
+
+class Drawn(Protocol):
+    """What a seed decided about one picture."""
+
+    @property
+    def condition(self) -> Condition:
+        """What the picture will suffer from."""
+        ...
+
+    def spoil(self, sharp: Pixels, rng: Generator) -> Pixels:
+        """Return ``sharp`` spoilt, same shape; ``rng`` goes on where drawing ended."""
+        ...
+
+
+Draw = Callable[[Generator], Drawn]
+
+
+def one_by_one(sharp: Tensor, rngs: Sequence[Generator], *, draw: Draw) -> Tensor:
+    """Degrade images (N, 3, H, W) in [0, 1] one by one, on the CPU; the result returns.
+
+    What is handed on is rounded to 8 bits, as every file is.
+    """
+    levels = (sharp.clamp(0, 1) * 255).round().to(torch.uint8).cpu().permute(0, 2, 3, 1)
+    pictures = [np.ascontiguousarray(picture) for picture in levels.numpy()]
+    # Codecs hold no lock while they work, so threads do run side by side.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        spoilt = list(pool.map(lambda pixels, rng: draw(rng).spoil(pixels, rng), pictures, rngs))
+    stacked = torch.from_numpy(np.stack(spoilt)).permute(0, 3, 1, 2)
+    return stacked.to(sharp.device, sharp.dtype) / 255
+
+
+def log_uniform(rng: Generator, low: float, high: float) -> float:
+    """Draw from ``low`` to ``high`` so that every octave is equally likely."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def in_bytes(levels: NDArray[np.floating]) -> Pixels:
+    """Round levels 0..255 to bytes."""
+    rounded: Pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def saved_as_jpeg(pixels: Pixels, quality: int, rng: Generator) -> Pixels:
+    """Return ``pixels`` as a reader of their JPEG file sees them."""
+    subsampling = 0 if rng.random() < FULL_COLOUR_PROBABILITY else 2
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def jpeg_coding(quality: int | None) -> float:
+    """Return the measure ``coding`` of a JPEG file; None is no file."""
+    return 0.0 if quality is None else (100 - quality) / 100
+
+
+def resized(pixels: Pixels, size: tuple[int, int], kernel: Image.Resampling) -> Pixels:
+    """Return ``pixels`` scaled to ``size`` = (height, width), at least one pixel each."""
+    width, height = max(1, size[1]), max(1, size[0])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), kernel))
