@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,12 +16,19 @@ from whet.studio import STUDIO, duration, open_model
 if TYPE_CHECKING:
     from whet.runtime import Session
 
-__all__ = ["opened"]
+__all__ = ["opened", "say_how_long"]
 
 
 @contextmanager
-def opened(model: str, runtime: str, threads: int | None, *, quiet: bool) -> Iterator[Session]:
+def opened(
+    model: str, runtime: str, threads: int | None, *, quiet: bool, tiles: bool = True
+) -> Iterator[Session]:
     """Open a model for a command; show the tiles of a heavy one, and keep them if it breaks off.
+
+    Args:
+        model, runtime, threads: see :func:`whet.studio.open_model`.
+        quiet: show nothing and ask nothing.
+        tiles: show them; something else is shown where not.
 
     Raises:
         typer.Exit: 130, the command was interrupted during a heavy network's work.
@@ -28,7 +36,7 @@ def opened(model: str, runtime: str, threads: int | None, *, quiet: bool) -> Ite
     """
     _offer_download(model, quiet=quiet)
     session = open_model(model, runtime, threads)
-    if not hasattr(session, "on_tile"):
+    if not tiles or not hasattr(session, "on_tile"):
         yield session
         return
     from whet.studio.session import StudioSession, TileDone
@@ -49,6 +57,29 @@ def opened(model: str, runtime: str, threads: int | None, *, quiet: bool) -> Ite
         except KeyboardInterrupt:
             note("interrupted: finished tiles are kept, and the same command goes on from them")
             raise typer.Exit(130) from None
+
+
+def say_how_long(session: Session, source: Path, *, resume: bool, quiet: bool) -> None:
+    """Say what a heavy network will take for a video before it begins.
+
+    Raises:
+        MediaError: the video cannot be read.
+    """
+    estimate = getattr(session, "estimate_seconds", None)
+    if estimate is None or quiet:
+        return
+    from whet.video.source import VideoSource
+
+    video = VideoSource(source)
+    try:
+        size, frames = (video.first.height, video.first.width), video.frame_count
+    finally:
+        video.close()
+    one = estimate(*size)
+    said = f"{session.card.name} takes {duration(one)} for a frame of {size[1]} x {size[0]}"
+    if frames:
+        said += f", {duration(one * frames)} for all {frames}"
+    note(said if resume else f"{said}; with --resume it may be interrupted")
 
 
 def _offer_download(model: str, *, quiet: bool) -> None:

@@ -41,11 +41,16 @@ def video(
     as_json: AsJson = False,
 ) -> None:
     """Sharpen a video; sound, subtitles, chapters and frame times are kept."""
-    from whet.runtime import open_session
+    from whet.cli.studio import opened, say_how_long
+    from whet.stills.picture import said_by
+    from whet.studio import forget_kept
     from whet.video.run import restore_video
 
-    session = open_session(model, runtime=runtime, threads=threads)
-    with bar("sharpening", quiet=quiet) as advance:
+    with (
+        opened(model, runtime, threads, quiet=quiet, tiles=False) as session,
+        bar("sharpening", quiet=quiet) as advance,
+    ):
+        say_how_long(session, source, resume=resume, quiet=quiet)
         restored = restore_video(
             session,
             source,
@@ -61,9 +66,11 @@ def video(
             overwrite=overwrite,
             progress=lambda done, total: advance(done, total),
         )
-    for sentence in restored.notes:
+    for sentence in (*restored.notes, *said_by(session)):
         note(sentence)
-    if restored.interrupted:
+    if not restored.interrupted:
+        forget_kept(session)
+    else:
         note(restored.how_it_ended)
     if as_json:
         out(json.dumps({**vars(restored), "target": str(restored.target)}))

@@ -198,12 +198,19 @@ class _Job:
         treatment["deinterlace"] = reader.deinterlaced
         claim = fingerprint(reader.path, card, self.encoding, treatment)
         try:
-            sink = SegmentsSink(folder, reader, self.encoding, claim, overwrite=self.overwrite)
+            sink = SegmentsSink(
+                folder,
+                reader,
+                self.encoding,
+                claim,
+                overwrite=self.overwrite,
+                frames=self.segment_frames,
+            )
             kept, passed = sink.frames, sink.passed
             passing = bool(sink.segments) and sink.segments[-1].last_passed
             # Steadying looks back, but never past a multiple of this.
             looks_back = self.steady and not passing and kept != reader.frame_count
-            warm = kept % segments.SEGMENT_FRAMES if looks_back else 0
+            warm = kept % self.segment_frames if looks_back else 0
             reader.skip(kept - warm)
             outcome = self._run(sink, kept, passing, warm)
         except (av.error.FFmpegError, OSError) as error:
@@ -216,6 +223,13 @@ class _Job:
         remove_segments(folder)
         return self._report(target, outcome, [*sink.notes, *notes], kept)
 
+    @property
+    def segment_frames(self) -> int:
+        """Frames of a segment, after which steadying begins anew too."""
+        if getattr(self.session, "slow", False):
+            return segments.SLOW_SEGMENT_FRAMES
+        return segments.SEGMENT_FRAMES
+
     def _run(self, sink: Sink, kept: int = 0, passing: bool = False, warm: int = 0) -> Outcome:
         def tell(frames: int) -> None:
             if self.progress:
@@ -224,7 +238,7 @@ class _Job:
         treatment = Treatment(
             self.strength,
             Gate(passing) if self.gate else None,
-            segments.SEGMENT_FRAMES if self.steady else 0,
+            self.segment_frames if self.steady else 0,
         )
         start = kept - warm
         return run(

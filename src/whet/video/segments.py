@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SEGMENT_FRAMES",
+    "SLOW_SEGMENT_FRAMES",
     "Segment",
     "SegmentsSink",
     "fingerprint",
@@ -49,6 +50,9 @@ __all__ = [
 
 SEGMENT_FRAMES = 250
 """Frames of a segment: what encoders take for a group of pictures anyway."""
+
+SLOW_SEGMENT_FRAMES = 24
+"""The same for sessions that take a minute for a frame: an interruption costs an hour at most."""
 
 _NUT = Container("nut")
 _GLOBAL_HEADER: int = cast(Any, FormatFlags.global_header).value
@@ -110,6 +114,7 @@ class SegmentsSink:
         encoding: how.
         run: :func:`fingerprint` of the run.
         overwrite: begin anew whatever stands there.
+        frames: of a segment; None means :data:`SEGMENT_FRAMES`.
 
     Attributes:
         segments: the finished ones.
@@ -127,7 +132,9 @@ class SegmentsSink:
         run: Mapping[str, Any],
         *,
         overwrite: bool,
+        frames: int | None = None,
     ) -> None:
+        self._frames = SEGMENT_FRAMES if frames is None else frames
         self._folder, self._source, self._encoding = folder, source, encoding
         self.notes: list[str] = []
         self._open: _SegmentSink | None = None
@@ -160,7 +167,7 @@ class SegmentsSink:
         self._open.passed += item.passed
         self._open.last_passed = item.passed
         self._open.frames += 1
-        if self._open.frames >= SEGMENT_FRAMES:
+        if self._open.frames >= self._frames:
             self._finish_part()
 
     def _stem(self, suffix: str) -> Path:
