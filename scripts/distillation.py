@@ -31,7 +31,8 @@ from whet.distill.losses import LOSSES
 from whet.distill.recipes import RECIPES, Recipe, override
 from whet.distill.validate import restore_bytes
 from whet.evaluate.suites import Item, centred, open_pairs, open_suite
-from whet.metrics import bootstrap_interval, psnr
+from whet.intervals import interval
+from whet.metrics import psnr
 from whet.models import MODELS, build_teacher
 from whet.models.features.vgg import load_vgg
 
@@ -102,7 +103,8 @@ def table(results: Sequence[Result], items: Sequence[tuple[str, Item]]) -> str:
         cells = [name, f"{means.mean():+.3f}", f"{np.ptp(means):.3f}"]
         for result in results[1:]:
             difference = (result.gains - alone.gains)[:, chosen].mean(0)
-            low, high = bootstrap_interval(difference)
+            scenes = [item.scene for (_, item), taken in zip(items, chosen, strict=True) if taken]
+            low, high = interval(difference, scenes)
             cells.append(f"{difference.mean():+.3f} ({low:+.3f} to {high:+.3f})")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ import numpy as np
 
 from whet.evaluate.baselines import BASELINES
 from whet.evaluate.results import IDENTITY, Evaluation
-from whet.metrics import bootstrap_interval
+from whet.intervals import interval
 
 FAMILIES = {
     "softness": ("bicubic-x2", "bicubic-x3", "defocus"),
@@ -40,14 +40,17 @@ def main() -> None:
             continue
         psnr_db = {row.restorer: row.values["psnr"] for row in pooled.rows}
         for model in [name for name in psnr_db if name not in BASELINES]:
-            cells = [difference(psnr_db[model], psnr_db[rival]) for rival in (IDENTITY, RIVAL)]
+            scenes = [picture.scene for picture in pooled.pictures]
+            cells = [
+                difference(psnr_db[model], psnr_db[rival], scenes) for rival in (IDENTITY, RIVAL)
+            ]
             print(f"| {kind} | {len(pooled.pictures)} | {model} | {' | '.join(cells)} |")
 
 
-def difference(mine: Sequence[float], others: Sequence[float]) -> str:
-    """Return the mean paired difference with its interval."""
+def difference(mine: Sequence[float], others: Sequence[float], scenes: Sequence[str]) -> str:
+    """Return the mean paired difference with its interval over scenes."""
     paired = np.array(mine) - np.array(others)
-    low, high = bootstrap_interval(paired)
+    low, high = interval(paired, scenes)
     return f"{paired.mean():+.2f} ({low:.2f} to {high:.2f})"
 
 

@@ -31,7 +31,7 @@ LAYERS = (
     ("data", "runtime"),
     ("degrade", "graph"),
     ("models", "image", "artifact"),
-    ("fetch", "metrics", "card", "conditions"),
+    ("fetch", "metrics", "intervals", "card", "conditions"),
     ("files",),
     ("errors", "version"),
 )
@@ -47,6 +47,7 @@ TORCH_FREE = {
     "files",
     "graph",
     "image",
+    "intervals",
     "live",
     "metrics",
     "runtime",

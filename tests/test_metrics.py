@@ -15,8 +15,6 @@ from whet.errors import InputError
 from whet.metrics import (
     METRICS,
     Accumulator,
-    bootstrap_interval,
-    paired_interval,
     psnr,
     ssim,
     ssim_matlab,
@@ -209,58 +207,6 @@ def test_accumulator_computes_what_it_is_given_and_refuses_empty_means() -> None
     assert set(total.add(scene(20, 20), scene(20, 20) // 2)) == {"psnr"}
     with pytest.raises(InputError, match="nothing was scored"):
         Accumulator().means()
-
-
-def test_bootstrap_interval_is_seeded() -> None:
-    values = np.random.default_rng(1).normal(30, 2, 40)
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values)
-
-
-def test_bootstrap_interval_of_normal_scores_is_close_to_the_normal_interval() -> None:
-    values = np.random.default_rng(2).normal(30, 2, 400)
-    low, high = bootstrap_interval(values)
-    half = 1.96 * values.std() / math.sqrt(400)
-    assert low == pytest.approx(values.mean() - half, abs=0.02)
-    assert high == pytest.approx(values.mean() + half, abs=0.02)
-
-
-def test_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(3)
-    hits = 0
-    for _ in range(300):
-        low, high = bootstrap_interval(generator.normal(5, 1, 30), level=0.9, resamples=1000)
-        hits += low <= 5 <= high
-    assert 0.84 < hits / 300 < 0.94
-
-
-def test_bootstrap_interval_of_one_picture_says_nothing() -> None:
-    assert all(math.isnan(bound) for bound in bootstrap_interval([27.5]))
-
-
-@pytest.mark.parametrize("values", [[], [math.inf, 30.0], [math.nan]])
-def test_bootstrap_interval_refuses_what_has_no_mean(values: list[float]) -> None:
-    with pytest.raises(InputError, match="finite scores"):
-        bootstrap_interval(values)
-
-
-def test_bootstrap_interval_refuses_a_level_of_one() -> None:
-    with pytest.raises(InputError, match="between 0 and 1"):
-        bootstrap_interval([1.0, 2.0], level=1.0)
-
-
-def test_paired_interval_sees_a_small_gain_that_unpaired_intervals_hide() -> None:
-    generator = np.random.default_rng(4)
-    before = generator.normal(28, 4, 30)
-    after = before + generator.normal(0.3, 0.1, 30)
-    low, high = paired_interval(after.tolist(), before.tolist())
-    assert 0.2 < low < 0.3 < high < 0.4
-    assert bootstrap_interval(after)[0] < bootstrap_interval(before)[1]
-
-
-def test_paired_interval_refuses_different_pictures() -> None:
-    with pytest.raises(InputError, match="2 against 1"):
-        paired_interval([1.0, 2.0], [1.0])
 
 
 def test_every_metric_improves_towards_the_sharp_picture() -> None:

@@ -17,7 +17,7 @@ A new metric is one function plus one line in :data:`METRICS`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,8 +29,6 @@ __all__ = [
     "METRICS",
     "Accumulator",
     "Metric",
-    "bootstrap_interval",
-    "paired_interval",
     "psnr",
     "ssim",
     "ssim_matlab",
@@ -187,63 +185,6 @@ class Accumulator:
         if not len(self):
             raise InputError("nothing was scored yet; add at least one pair of pictures")
         return {name: float(np.mean(values)) for name, values in self.values.items()}
-
-
-def bootstrap_interval(
-    values: Sequence[float] | NDArray[np.float64],
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean (Efron 1979), pictures taken as independent.
-
-    Args:
-        values: one finite score per picture.
-        level: coverage in (0, 1).
-        resamples: how many means are drawn.
-        seed: the same seed and values give the same interval.
-
-    Returns:
-        (low, high). (nan, nan) for a single value: one picture says nothing
-        about the spread.
-
-    Raises:
-        InputError: no values, a value that is not finite, or a level outside (0, 1).
-    """
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
-        raise InputError("an interval needs a list of finite scores; remove identical pictures")
-    if not 0 < level < 1:
-        raise InputError(f"the level of an interval lies between 0 and 1, not at {level}")
-    if sample.size == 1:
-        return math.nan, math.nan
-    generator = np.random.default_rng(seed)
-    # Drawing how often each picture occurs, not which, keeps memory at resamples x pictures
-    # once and turns the means into one matrix product.
-    shares = np.full(sample.size, 1 / sample.size)
-    means = generator.multinomial(sample.size, shares, size=resamples) @ sample / sample.size
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def paired_interval(
-    candidate: Sequence[float],
-    reference: Sequence[float],
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Interval of the mean of ``candidate - reference``, picture by picture.
-
-    Pairing removes the spread between easy and hard pictures, so that a small
-    but steady gain shows. Arguments, result and errors as
-    :func:`bootstrap_interval`; InputError also when the lengths differ.
-    """
-    if len(candidate) != len(reference):
-        raise InputError(
-            f"paired scores need the same pictures: {len(candidate)} against {len(reference)}"
-        )
-    return bootstrap_interval(np.subtract(candidate, reference), level, resamples, seed)
 
 
 def _require_equal_shape(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:

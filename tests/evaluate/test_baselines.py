@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from whet.errors import InputError
 from whet.evaluate.baselines import (
     BASELINES,
+    MASKS,
     ContrastAdaptiveSharpening,
+    PillowMask,
     UnsharpMask,
+    best_mask,
     identity,
     tune_unsharp,
 )
@@ -125,3 +129,19 @@ def test_tuning_finds_the_best_setting_of_the_grid() -> None:
 def test_tuning_without_pictures_is_refused() -> None:
     with pytest.raises(InputError, match="tuning needs pairs"):
         tune_unsharp([])
+
+
+def test_a_mask_is_the_line_of_pillow_that_it_stands_for() -> None:
+    picture = blurred(scene(), 1)
+    expected = Image.fromarray(picture).filter(ImageFilter.UnsharpMask(1.5, 80, 0))
+    assert (PillowMask(1.5, 80)(picture) == np.asarray(expected)).all()
+    assert str(PillowMask(1.5, 80)) == "unsharp mask of 1.5 px, 80%"
+    assert {PillowMask(1.0, 100), PillowMask(1.5, 80), PillowMask(2.0, 120)} <= set(MASKS)
+
+
+def test_the_best_mask_has_the_highest_mean_over_its_own_pictures() -> None:
+    for sigma in (0.6, 2.2):
+        pairs = [(blurred(scene(seed=s), sigma), scene(seed=s)) for s in range(2)]
+        means = {m: np.mean([psnr(m(degraded), sharp) for degraded, sharp in pairs]) for m in MASKS}
+        assert best_mask(iter(pairs)) == max(means, key=lambda mask: means[mask])
+        assert means[best_mask(pairs)] > np.mean([psnr(*pair) for pair in pairs])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from commandline import MakePicture, soften
+from commandline import MakePicture, save, soften
 from whet.errors import InputError, ModelError
 from whet.evaluate import metrics
 from whet.evaluate.results import Evaluation
@@ -45,7 +45,7 @@ def test_lpips_is_scored_beside_the_rest_and_survives_the_json(
     tmp_path: Path, pairs: Path, fetched: LPIPS
 ) -> None:
     found = compare([], tmp_path / "out", pairs=("pairs", pairs), metrics=["lpips"])
-    identity, unsharp, _ = found.suites[0].rows
+    identity, unsharp, *_ = found.suites[0].rows
     assert list(identity.scores) == ["psnr", "ssim", "ssim_matlab", "lpips"]
     # Sharpening brings softened pictures closer: a negative change is a gain.
     change = unsharp.gains["lpips"].mean
@@ -71,8 +71,12 @@ def test_the_value_is_the_networks_on_pictures_in_0_to_1(
 
 
 def test_in_tables_a_lower_lpips_is_coloured_good(
-    tmp_path: Path, pairs: Path, fetched: LPIPS
+    tmp_path: Path, pairs: Path, fetched: LPIPS, picture: MakePicture
 ) -> None:
+    for seed in range(2, 8):
+        sharp = picture(48, 56, seed)
+        save(sharp, pairs / "sharp" / f"more {seed}.x.png")
+        save(soften(sharp), pairs / "blur" / f"more {seed}.x.png")
     found = compare([], tmp_path / "out", pairs=("pairs", pairs), metrics=["lpips"])
     gain = found.suites[0].rows[1].gains["lpips"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

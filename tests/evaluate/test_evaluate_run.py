@@ -46,7 +46,13 @@ def test_all_reports_are_written_with_identity_first(
     assert sorted(path.name for path in out.iterdir()) == sorted((*REPORT_FILES, FOLDER))
     assert names(evaluation) == ["pairs", "bicubic-x2"]
     for suite in evaluation.suites:
-        assert [row.restorer for row in suite.rows] == ["identity", "tiny", "unsharp", "cas"]
+        assert [row.restorer for row in suite.rows] == [
+            "identity",
+            "tiny",
+            "unsharp",
+            "cas",
+            "best-mask",
+        ]
         assert len(suite.pictures) == 2
     written = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(evaluation.to_json()))
@@ -74,6 +80,11 @@ def test_a_shipped_name_is_that_file_and_not_the_one_this_machine_prefers(
     both = [opened(name)(picture(48, 56, 1)) for name in ("nano", "nano-int8")]
     assert asked == ["nano.onnx", "nano-int8.onnx"]
     assert not np.array_equal(*both)
+
+
+def test_an_unknown_baseline_names_those_there_are(tmp_path: Path, pairs: Path) -> None:
+    with pytest.raises(InputError, match="'usm'; choose from: identity, unsharp, cas, best-mask"):
+        compare([], tmp_path / "out", pairs=("pairs", pairs), baselines=["usm"])
 
 
 def test_squashed_pictures_are_scored_as_such(tmp_path: Path, pairs: Path) -> None:
@@ -120,7 +131,7 @@ def test_the_first_model_chooses_the_pictures_to_show(
     assert {triplet.lead for triplet in suite.triplets} == {"second"}
 
 
-@pytest.mark.parametrize("name", ["identity", "unsharp", "cas", "twin"])
+@pytest.mark.parametrize("name", ["identity", "unsharp", "cas", "best-mask", "twin"])
 def test_two_rows_never_share_a_name(
     name: str, tmp_path: Path, pairs: Path, tiny_artifact: Path
 ) -> None:
@@ -200,4 +211,4 @@ def test_a_teacher_is_one_more_row(
     assert np.array_equal(restored[1:], np.full((3, 6, 3), 255))
     evaluation = compare([], tmp_path / "out", pairs=("pairs", pairs), teacher="brighter")
     rows = [row.restorer for row in evaluation.suites[0].rows]
-    assert rows == ["identity", "unsharp", "cas", "brighter"]
+    assert rows == ["identity", "unsharp", "cas", "brighter", "best-mask"]

@@ -78,19 +78,22 @@ def test_gains_are_paired_with_the_input(result: SuiteResult) -> None:
     difference = np.subtract(better.values["psnr"], identity.values["psnr"])
     assert better.gains["psnr"].mean == pytest.approx(difference.mean())
     # Halving an error is 6 dB, less what rounding adds.
-    assert 4 < better.gains["psnr"].low < better.gains["psnr"].high < 20 * math.log10(2) + 0.01
+    assert 4 < better.gains["psnr"].mean < 20 * math.log10(2) + 0.01
+    assert 0 < better.gains["psnr"].low < better.gains["psnr"].mean < better.gains["psnr"].high
     assert worse.gains["psnr"].high < 0
-    assert (better.not_worse, worse.not_worse) == (1.0, 0.0)
+    assert (better.made_worse, worse.made_worse) == (0.0, 1.0)
 
 
-def test_not_worse_counts_pictures() -> None:
+def test_made_worse_counts_pictures_and_the_worst_case_is_one_of_them() -> None:
     def sometimes(degraded: Pixels) -> Pixels:
         return halfway(degraded) if degraded[0, 0, 0] % 2 else darker(degraded)
 
     chosen = [item.degraded[0, 0, 0] % 2 == 1 for item in ITEMS]
     assert 0 < sum(chosen) < len(chosen)
     row = score(suite_of(ITEMS), {"sometimes": sometimes}).rows[1]
-    assert row.not_worse == pytest.approx(np.mean(chosen))
+    assert row.made_worse == pytest.approx(1 - np.mean(chosen))
+    identity = score(suite_of(ITEMS), {}).rows[0].values["psnr"]
+    assert row.worst_db == pytest.approx(min(np.subtract(row.values["psnr"], identity)))
 
 
 def test_a_sharp_input_has_no_gain_and_counts_as_the_ceiling() -> None:
@@ -99,7 +102,7 @@ def test_a_sharp_input_has_no_gain_and_counts_as_the_ceiling() -> None:
     identity, row = result.rows
     assert list(identity.values["psnr"]) == [PSNR_CEILING_DB] * 3
     assert row.gains == {}
-    assert row.not_worse is None
+    assert row.made_worse is row.worst_db is None
     assert row.scores["psnr"].mean == pytest.approx(20 * math.log10(255 / 20), abs=1e-9)
 
 
@@ -109,8 +112,18 @@ def test_one_sharp_input_among_many_is_left_out_of_the_gain_only() -> None:
     alone = score(suite_of(ITEMS), {"halfway": halfway}).rows[1]
     mixed = score(suite_of([*ITEMS, sharp_one]), {"halfway": halfway}).rows[1]
     assert mixed.gains["psnr"] == alone.gains["psnr"]
-    assert mixed.not_worse == alone.not_worse
+    assert mixed.made_worse == alone.made_worse
     assert mixed.scores["psnr"].mean > alone.scores["psnr"].mean
+
+
+def test_intervals_count_scenes_and_one_scene_has_none() -> None:
+    by_scene = score(suite_of(ITEMS[:6]), {"halfway": halfway}).rows[1].gains["psnr"]
+    apart = [Item(i.name, i.degraded, i.sharp, i.name) for i in ITEMS[:6]]
+    by_picture = score(suite_of(apart), {"halfway": halfway}).rows[1].gains["psnr"]
+    assert by_scene.mean == by_picture.mean
+    assert by_scene.low < by_picture.low < by_picture.high < by_scene.high
+    alike = [Item(i.name, i.degraded, i.sharp, "one") for i in ITEMS]
+    assert math.isnan(score(suite_of(alike), {}).rows[0].scores["psnr"].low)
 
 
 def test_a_single_picture_has_a_mean_but_no_interval() -> None:
@@ -277,7 +290,26 @@ def test_beyond_is_the_paired_difference_to_the_best_baseline() -> None:
     assert found is not None
     assert found[0] == "unsharp"
     assert found[1].mean == pytest.approx((1.0 + 0.5 + 1.0) / 3)
-    assert 0.5 <= found[1].low <= found[1].mean <= found[1].high <= 1.0
+    # Student: 4.303 standard errors of 1, .5, 1.
+    assert found[1].low == pytest.approx(2.5 / 3 - 4.3027 / 6, abs=1e-3)
+    assert found[1].high == pytest.approx(2.5 / 3 + 4.3027 / 6, abs=1e-3)
     assert suite.beyond("unsharp") is None
     alone = summarise({"identity": rows[0].values, "mine": rows[3].values})
     assert SuiteResult("s", "", None, pictures, alone).beyond("mine") is None
+
+
+def test_an_oracle_chooses_by_the_pictures_that_are_scored() -> None:
+    seen: list[str] = []
+
+    def oracle(pairs: object) -> object:
+        seen.extend("pair" for _ in pairs)  # type: ignore[attr-defined]
+        return halfway
+
+    result = score(suite_of(ITEMS), {"darker": darker}, oracles={"oracle": oracle})  # type: ignore[dict-item]
+    assert len(seen) == len(ITEMS)
+    assert [row.restorer for row in result.rows] == ["identity", "darker", "oracle"]
+    assert result.rows[2].values == score(suite_of(ITEMS), {"halfway": halfway}).rows[1].values
+    assert set(result.settings) == {"oracle"}
+    assert {triplet.lead for triplet in result.triplets} == {"darker"}
+    again = Evaluation.from_json(Evaluation((result,)).to_json())
+    assert again.suites[0].settings == result.settings

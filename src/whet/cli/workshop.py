@@ -252,7 +252,9 @@ def evaluate(
     pairs: Pairs = None,
     kind: Kind = "pairs",
     limit: Annotated[int | None, typer.Option(min=1, help="pictures per suite")] = None,
-    baseline: Annotated[list[str] | None, typer.Option(help="unsharp, cas; repeatable")] = None,
+    baseline: Annotated[
+        list[str] | None, typer.Option(help="unsharp, cas, best-mask (all if none); repeatable")
+    ] = None,
     teacher: Annotated[str | None, typer.Option(help="score a teacher too (slow)")] = None,
     teacher_weights: TeacherWeights = None,
     window: Annotated[
@@ -283,7 +285,7 @@ def evaluate(
             clips=clips,
             pairs=(kind, pairs) if pairs else None,
             limit=limit,
-            baselines=baseline if baseline is not None else ["unsharp", "cas"],
+            baselines=baseline if baseline is not None else ["unsharp", "cas", "best-mask"],
             teacher=teacher,
             teacher_weights=teacher_weights,
             window=sides("--window", window, "512x384") if window else None,

@@ -4,7 +4,8 @@ Each is a restorer, uint8 HWC RGB to the same, and each gets its best chance: th
 free constants of the classical filters were tuned on training photographs
 (:func:`tune_unsharp`), never on what they are scored on.
 
-A new baseline is one callable here and one line in :data:`BASELINES`.
+A new baseline is one callable here and one line in :data:`BASELINES`. :data:`ORACLES` look at the
+sharp pictures to choose: nobody can use them, and they say what a row has to beat.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageFilter
 
 from whet.errors import InputError
 from whet.evaluate.gaussian import gaussian
@@ -22,9 +25,15 @@ from whet.metrics import psnr
 
 __all__ = [
     "BASELINES",
+    "BEST_MASK",
+    "MASKS",
+    "ORACLES",
     "ContrastAdaptiveSharpening",
+    "Oracle",
+    "PillowMask",
     "Restorer",
     "UnsharpMask",
+    "best_mask",
     "identity",
     "tune_unsharp",
 ]
@@ -32,6 +41,8 @@ __all__ = [
 Pixels = NDArray[np.uint8]
 Image = NDArray[np.float32]
 Restorer = Callable[[Pixels], Pixels]
+Pairs = Iterable[tuple[Pixels, Pixels]]
+Oracle = Callable[[Pairs], Restorer]
 
 RADII_PX = (0.6, 1.0, 1.5, 2.2, 3.2, 4.5)
 AMOUNTS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -143,6 +154,57 @@ under each of nine degradations (every synthetic suite but "sharp"): +0.03 dB fo
 mask, -0.14 dB for CAS. Stronger settings gain on bicubic and defocus (up to +0.5 dB with
 amount .75, radius 1) and lose more on shake and moving objects; one setting must serve all,
 since a user does not know what happened to the picture."""
+
+
+@dataclass(frozen=True)
+class PillowMask:
+    """Pillow's ``UnsharpMask`` with threshold 0, as a line of Python sharpens pictures.
+
+    Attributes:
+        radius_px: of Pillow's Gaussian, which three box filters approach.
+        percent: strength.
+    """
+
+    radius_px: float
+    percent: int
+
+    def __call__(self, degraded: Pixels) -> Pixels:
+        """Return the sharpened picture, uint8 HWC of the same shape."""
+        mask = ImageFilter.UnsharpMask(self.radius_px, self.percent, 0)
+        return np.array(PillowImage.fromarray(degraded).filter(mask))
+
+    def __str__(self) -> str:
+        return f"unsharp mask of {self.radius_px:g} px, {self.percent}%"
+
+
+MASKS = tuple(
+    PillowMask(radius_px, percent)
+    for radius_px, percents in (
+        (0.6, (100, 200)),
+        (1.0, (50, 100, 150)),
+        (1.5, (80, 150)),
+        (2.0, (60, 120)),
+        (3.0, (50, 100)),
+    )
+    for percent in percents
+)
+
+
+def best_mask(pairs: Pairs) -> PillowMask:
+    """Return the mask of :data:`MASKS` with the highest mean PSNR over ``pairs``.
+
+    Args:
+        pairs: (degraded, sharp), uint8 HWC: the very pictures that are scored.
+    """
+    totals = np.zeros(len(MASKS))
+    for degraded, sharp in pairs:
+        totals += [min(psnr(mask(degraded), sharp), 100.0) for mask in MASKS]
+    return MASKS[int(totals.argmax())]
+
+
+BEST_MASK = "best-mask"
+ORACLES: Mapping[str, Oracle] = {BEST_MASK: best_mask}
+"""Name -> what picks a restorer for the pictures of one suite, knowing their sharp versions."""
 
 
 def _detail(picture: Image, radius_px: float) -> Image:

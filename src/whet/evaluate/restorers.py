@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from whet.artifact import resolve
 from whet.errors import InputError
-from whet.evaluate.baselines import BASELINES, Restorer
+from whet.evaluate.baselines import BASELINES, ORACLES, Restorer
 from whet.runtime import open_session
 
 __all__ = ["opened", "restorers", "taught"]
@@ -32,7 +32,7 @@ def restorers(
         raise InputError(f"no baseline {min(unknown)!r}; choose from: {', '.join(BASELINES)}")
     labels = [Path(model).stem for model in models]
     for label in labels:
-        if labels.count(label) > 1 or label in (*BASELINES, teacher):
+        if labels.count(label) > 1 or label in (*BASELINES, *ORACLES, teacher):
             raise InputError(f"another row is called {label!r} too; rename that model's file")
     opened_rows = {label: opened(model) for label, model in zip(labels, models, strict=True)}
     opened_rows |= {name: BASELINES[name] for name in baselines}

@@ -24,7 +24,7 @@ from whet.evaluate.baselines import BASELINES
 from whet.evaluate.metrics import MEASURES
 from whet.evaluate.triplets import Triplet
 from whet.files import replacing
-from whet.metrics import bootstrap_interval
+from whet.intervals import FEW_SCENES, interval
 from whet.version import __version__
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "PictureInfo",
     "Row",
     "SuiteResult",
+    "merged",
     "summarise",
 ]
 
@@ -46,7 +47,7 @@ PSNR_CEILING_DB = 100.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its bootstrap 95% interval; nan where one picture allows none."""
+    """A mean and its 95% interval over scenes; nan where there is one scene."""
 
     mean: float
     low: float
@@ -75,15 +76,16 @@ class Row:
         gains: metric -> mean of the paired difference to identity, over the
             pictures whose input is not identical to the sharp one; empty when
             there is none.
-        not_worse: share of those pictures whose PSNR is at least that of the
-            input, or None.
+        made_worse: share of those pictures whose PSNR is below that of the input, or None.
+        worst_db: smallest PSNR gain of them all, or None.
         values: metric -> one value per picture, in the order of the pictures.
     """
 
     restorer: str
     scores: Mapping[str, Estimate]
     gains: Mapping[str, Estimate]
-    not_worse: float | None
+    made_worse: float | None
+    worst_db: float | None
     values: Mapping[str, Sequence[float]]
 
 
@@ -98,6 +100,7 @@ class SuiteResult:
         rows: identity first, then the restorers as given.
         triplets: pictures to look at; never in the JSON.
         family: suites that are summarised together, "" for none.
+        settings: restorer -> with what it was used here, where that differs between suites.
     """
 
     name: str
@@ -107,6 +110,7 @@ class SuiteResult:
     rows: Sequence[Row]
     triplets: Sequence[Triplet] = field(default=(), repr=False)
     family: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def groups(self) -> dict[str, SuiteResult]:
         """Return the same scores for each group of at least two pictures, if there are several."""
@@ -125,7 +129,8 @@ class SuiteResult:
         if restorer in BASELINES or not rivals or not any(row.gains for row in self.rows):
             return None
         best = max(rivals, key=lambda name: float(values[name].mean()))
-        return best, _estimate(values[restorer] - values[best])
+        scenes = np.array([picture.scene for picture in self.pictures])
+        return best, _estimate(values[restorer] - values[best], scenes)
 
     def _only(self, group: str) -> SuiteResult:
         chosen = [i for i, picture in enumerate(self.pictures) if picture.group == group]
@@ -134,7 +139,8 @@ class SuiteResult:
             for row in self.rows
         }
         pictures = [self.pictures[i] for i in chosen]
-        return replace(self, name=group, pictures=pictures, rows=summarise(values), triplets=())
+        rows = summarise(values, [picture.scene for picture in pictures])
+        return replace(self, name=group, pictures=pictures, rows=rows, triplets=())
 
 
 @dataclass(frozen=True)
@@ -159,17 +165,9 @@ class Evaluation:
             for suite in self.suites
             if not suite.resized_to and any(row.gains for row in suite.rows)
         ]
-        restorers = [[row.restorer for row in suite.rows] for suite in suites]
-        if len(suites) < 2 or any(names != restorers[0] for names in restorers):
+        if len(suites) < 2:
             return None
-        values: dict[str, dict[str, list[float]]] = {name: {} for name in restorers[0]}
-        for suite in suites:
-            for row in suite.rows:
-                for metric, scores in row.values.items():
-                    values[row.restorer].setdefault(metric, []).extend(scores)
-        names = ", ".join(suite.name for suite in suites)
-        pictures = [picture for suite in suites for picture in suite.pictures]
-        return SuiteResult("together", names, None, pictures, summarise(values))
+        return merged(suites, "together", ", ".join(suite.name for suite in suites))
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values; an interval that does not exist is null."""
@@ -177,7 +175,10 @@ class Evaluation:
             "schema": SCHEMA,
             "whet_version": self.whet_version,
             "psnr_ceiling_db": PSNR_CEILING_DB,
-            "interval": "bootstrap over pictures, 95%, percentile, 10000 resamples, seed 0",
+            "interval": (
+                f"95%, over scenes: Student's t below {FEW_SCENES} scenes, else bootstrap, "
+                "expanded percentiles, 10000 resamples, seed 0"
+            ),
             "metrics": {
                 name: {"label": m.label, "unit": m.unit, "higher_is_better": m.higher_is_better}
                 for name, m in MEASURES.items()
@@ -214,33 +215,60 @@ class Evaluation:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def summarise(values: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
-    """Summarise restorer -> metric -> values; identity must be among the restorers."""
+def summarise(
+    values: Mapping[str, Mapping[str, list[float]]], scenes: Sequence[str] | None = None
+) -> list[Row]:
+    """Summarise restorer -> metric -> values; identity must be among the restorers.
+
+    Args:
+        scenes: which scene each picture belongs to; None takes every picture for a scene.
+    """
     reference = {name: np.array(v) for name, v in values[IDENTITY].items()}
     can_gain = reference["psnr"] < PSNR_CEILING_DB
+    places = np.array(range(len(can_gain)) if scenes is None else scenes)
     rows = []
     for restorer, metrics in values.items():
-        scores = {name: _estimate(np.array(v)) for name, v in metrics.items()}
+        scores = {name: _estimate(np.array(v), places) for name, v in metrics.items()}
         gains: dict[str, Estimate] = {}
-        not_worse = None
+        made_worse = worst_db = None
         if can_gain.any():
             paired = {
                 name: (np.array(v) - reference[name])[can_gain] for name, v in metrics.items()
             }
-            gains = {name: _estimate(difference) for name, difference in paired.items()}
-            not_worse = float(np.mean(paired["psnr"] >= 0))
-        rows.append(Row(restorer, scores, gains, not_worse, metrics))
+            gains = {name: _estimate(change, places[can_gain]) for name, change in paired.items()}
+            made_worse = float(np.mean(paired["psnr"] < 0))
+            worst_db = float(paired["psnr"].min())
+        rows.append(Row(restorer, scores, gains, made_worse, worst_db, metrics))
     return rows
 
 
-def _estimate(values: NDArray[np.float64]) -> Estimate:
-    return Estimate(float(values.mean()), *bootstrap_interval(values))
+def merged(suites: Sequence[SuiteResult], name: str, description: str) -> SuiteResult:
+    """Return several suites as one, with the restorers that all of them have.
+
+    A photograph that several suites spoil counts in each of them, and as one scene.
+    """
+    restorers = [row.restorer for row in suites[0].rows]
+    for suite in suites[1:]:
+        restorers = [r for r in restorers if r in {row.restorer for row in suite.rows}]
+    values: dict[str, dict[str, list[float]]] = {restorer: {} for restorer in restorers}
+    for suite in suites:
+        for row in suite.rows:
+            for metric, scores in row.values.items() if row.restorer in values else ():
+                values[row.restorer].setdefault(metric, []).extend(scores)
+    pictures = [picture for suite in suites for picture in suite.pictures]
+    scenes = [picture.scene for picture in pictures]
+    return SuiteResult(name, description, None, pictures, summarise(values, scenes))
+
+
+def _estimate(values: NDArray[np.float64], scenes: NDArray[Any]) -> Estimate:
+    return Estimate(float(values.mean()), *interval(values, scenes.tolist()))
 
 
 def _suite_to_json(suite: SuiteResult) -> dict[str, Any]:
     return {
         "name": suite.name,
         "family": suite.family,
+        "settings": dict(suite.settings),
         "description": suite.description,
         "resized_to": suite.resized_to,
         "pictures": [vars(picture) for picture in suite.pictures],
@@ -249,7 +277,8 @@ def _suite_to_json(suite: SuiteResult) -> dict[str, Any]:
                 "restorer": row.restorer,
                 "scores": {name: _estimate_to_json(e) for name, e in row.scores.items()},
                 "gains": {name: _estimate_to_json(e) for name, e in row.gains.items()},
-                "not_worse": row.not_worse,
+                "made_worse": row.made_worse,
+                "worst_db": row.worst_db,
                 "values": {name: list(values) for name, values in row.values.items()},
             }
             for row in suite.rows
@@ -273,6 +302,7 @@ def _suite_from_json(data: Mapping[str, Any]) -> SuiteResult:
         data["description"],
         resized_to,
         pictures,
-        summarise(values),
+        summarise(values, [picture.scene for picture in pictures]),
         family=data.get("family", ""),
+        settings=data.get("settings", {}),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from whet.errors import InputError
+from whet.evaluate.baselines import BASELINES, BEST_MASK, ORACLES
 from whet.evaluate.catalogue import STANDARD, named
 from whet.evaluate.metrics import chosen as metrics_chosen
 from whet.evaluate.report.html import write_report
@@ -31,7 +32,7 @@ def compare(
     clips: Path | None = None,
     pairs: tuple[str, Path] | None = None,
     limit: int | None = None,
-    baselines: Sequence[str] = ("unsharp", "cas"),
+    baselines: Sequence[str] = ("unsharp", "cas", BEST_MASK),
     teacher: str | None = None,
     teacher_weights: Path | None = None,
     window: tuple[int, int] | None = None,
@@ -53,6 +54,7 @@ def compare(
         clips: videos for suites of clips; None moves photographs.
         pairs: (kind, folder) of real pairs to score as well.
         limit: pictures per suite.
+        baselines: keys of :data:`~whet.evaluate.baselines.BASELINES` and ``ORACLES``.
         teacher: key of ``whet.models.TEACHERS`` to score too.
         window: (width, height) of the middle part to score, None for whole pictures.
         resize: (width, height) to which to squash pictures as the founding run did; such scores
@@ -77,12 +79,18 @@ def compare(
         chosen = [centred(suite, *window) for suite in chosen]
     if resize:
         chosen = [resized(suite, *resize) for suite in chosen]
-    rows = restorers(models, baselines, teacher, teacher_weights)
+    if unknown := set(baselines) - {*BASELINES, *ORACLES}:
+        known = ", ".join((*BASELINES, *ORACLES))
+        raise InputError(f"no baseline {min(unknown)!r}; choose from: {known}")
+    rows = restorers(models, [b for b in baselines if b in BASELINES], teacher, teacher_weights)
+    oracles = {name: ORACLES[name] for name in baselines if name in ORACLES}
     measures = metrics_chosen(metrics)
     # Before the scoring, which may take hours.
     _make_folder(out)
     lead = Path(models[0]).stem if models else None
-    evaluation = evaluate_suites(chosen, rows, lead=lead, metrics=measures, progress=progress)
+    evaluation = evaluate_suites(
+        chosen, rows, oracles=oracles, lead=lead, metrics=measures, progress=progress
+    )
     for name in REPORT_FILES:
         write_report(evaluation, out / name, overwrite=overwrite)
     return evaluation

@@ -5,13 +5,13 @@ Every suite is scored at full resolution, on uint8 RGB, beside the degraded pict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import InputError
-from whet.evaluate.baselines import BASELINES, Restorer, identity
+from whet.evaluate.baselines import BASELINES, Oracle, Restorer, identity
 from whet.evaluate.results import (
     IDENTITY,
     PSNR_CEILING_DB,
@@ -28,12 +28,14 @@ __all__ = ["Progress", "evaluate", "score"]
 
 Pixels = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
+NO_ORACLES: Mapping[str, Oracle] = {}
 
 
 def evaluate(
     suites: Iterable[Suite],
     restorers: Mapping[str, Restorer],
     *,
+    oracles: Mapping[str, Oracle] = NO_ORACLES,
     lead: str | None = None,
     triplets: int = 3,
     metrics: Mapping[str, Metric] = METRICS,
@@ -41,7 +43,15 @@ def evaluate(
 ) -> Evaluation:
     """Score ``restorers`` on each of ``suites``; arguments and errors as :func:`score`."""
     results = [
-        score(suite, restorers, lead=lead, triplets=triplets, metrics=metrics, progress=progress)
+        score(
+            suite,
+            restorers,
+            oracles=oracles,
+            lead=lead,
+            triplets=triplets,
+            metrics=metrics,
+            progress=progress,
+        )
         for suite in suites
     ]
     return Evaluation(tuple(results))
@@ -51,6 +61,7 @@ def score(
     suite: Suite,
     restorers: Mapping[str, Restorer],
     *,
+    oracles: Mapping[str, Oracle] = NO_ORACLES,
     lead: str | None = None,
     triplets: int = 3,
     metrics: Mapping[str, Metric] = METRICS,
@@ -62,6 +73,7 @@ def score(
         suite: what to restore.
         restorers: name -> ``uint8 HWC -> uint8 HWC`` of the same shape; identity
             is added where it is missing.
+        oracles: name -> what chooses one more restorer with an eye on this suite's sharp pictures.
         lead: whose gains choose the pictures to show; None takes the first
             restorer that is no baseline.
         triplets: how many pictures to keep for showing.
@@ -71,8 +83,10 @@ def score(
     Raises:
         InputError: the suite is empty, or a restorer returns another shape or type.
     """
-    everyone = {IDENTITY: identity, **restorers}
-    lead = lead or next((name for name in everyone if name not in BASELINES), list(everyone)[-1])
+    chosen = {name: oracle(_compared(suite)) for name, oracle in oracles.items()}
+    everyone = {IDENTITY: identity, **restorers, **chosen}
+    shown = {*BASELINES, *chosen}
+    lead = lead or next((name for name in everyone if name not in shown), list(everyone)[-1])
     if lead not in everyone:
         raise InputError(f"no restorer is called {lead!r}; there are {', '.join(everyone)}")
     totals = {name: Accumulator(metrics) for name in everyone}
@@ -93,7 +107,7 @@ def score(
     if not pictures:
         raise InputError(f"the suite {suite.name} has no pictures; name another folder")
     values = {name: _capped(total.values) for name, total in totals.items()}
-    rows = summarise(values)
+    rows = summarise(values, [picture.scene for picture in pictures])
     return SuiteResult(
         suite.name,
         suite.description,
@@ -102,7 +116,13 @@ def score(
         rows,
         gallery.triplets(),
         family=suite.family,
+        settings={name: str(restorer) for name, restorer in chosen.items()},
     )
+
+
+def _compared(suite: Suite) -> Iterator[tuple[Pixels, Pixels]]:
+    for item in suite:
+        yield item.compared(item.degraded), item.compared(item.sharp)
 
 
 def _restore(name: str, restorer: Restorer, item: Item) -> Pixels:

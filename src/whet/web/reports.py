@@ -29,12 +29,12 @@ _REPORT_HEADERS = {
 
 
 class Gain(BaseModel):
-    """PSNR in dB gained over the untouched picture, with its 95% interval."""
+    """PSNR in dB gained over the untouched picture, with its 95% interval; null for one scene."""
 
     restorer: str
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Suite(BaseModel):

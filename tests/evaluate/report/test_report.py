@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 from whet.errors import InputError
 from whet.evaluate.report.charts import curves, ticks
 from whet.evaluate.report.html import to_html, to_markdown, write_report
-from whet.evaluate.results import Evaluation
+from whet.evaluate.results import Evaluation, summarise
 from whet.evaluate.score import evaluate
 from whet.evaluate.suites import Item, Suite, resized
 
@@ -34,7 +35,7 @@ def suite_of(name: str, count: int, *, sharp_input: bool = False) -> Suite:
             sharp = generator.integers(40, 200, (60, 80, 3), dtype=np.uint8)
             noise = generator.integers(-9, 10, sharp.shape)
             degraded = sharp if sharp_input else (sharp + noise).astype(np.uint8)
-            yield Item(f"<p{seed}> & co", degraded.copy(), sharp, "one scene", f"g{seed % 2}")
+            yield Item(f"<p{seed}> & co", degraded.copy(), sharp, f"scene {seed}", f"g{seed % 2}")
 
     return Suite(name, "a <b>test</b>", count, load)
 
@@ -167,10 +168,20 @@ def test_resized_scores_are_marked_in_page_and_markdown(evaluation: Evaluation, 
     assert "## thumbnails, RESIZED to 32 x 24" in to_markdown(evaluation)
 
 
-def test_few_scenes_are_pointed_out(evaluation: Evaluation, page: str) -> None:
-    sentence = "5 pictures of 1 scene. Pictures of one scene are alike"
-    assert sentence in read(page).text
-    assert sentence in to_markdown(evaluation)
+def test_one_scene_has_no_interval_and_says_so(evaluation: Evaluation) -> None:
+    whole = evaluation.suites[0]
+    pictures = [replace(picture, scene="a") for picture in whole.pictures]
+    rows = summarise({row.restorer: row.values for row in whole.rows}, ["a"] * 5)
+    alone = Evaluation((replace(whole, pictures=pictures, rows=rows),))
+    section = to_markdown(alone).split("## noise")[1]
+    assert "5 pictures of 1 scene." in section
+    assert " to " not in section.split("###")[0]
+    gain = rows[1].gains["psnr"].mean
+    assert f"| {gain:+.2f} (one scene) |".replace("-", "\u2212") in section
+    text = to_html(alone)
+    assert "<small>one scene</small>" in text
+    assert 'class="good"' not in text
+    assert 'class="bad"' not in text
 
 
 def test_markdown_holds_the_numbers_of_the_evaluation(evaluation: Evaluation) -> None:
@@ -184,7 +195,8 @@ def test_markdown_holds_the_numbers_of_the_evaluation(evaluation: Evaluation) ->
     assert cells[3].startswith(f"{row.scores['ssim_matlab'].mean:.4f} (")
     gain = row.gains["psnr"]
     assert cells[4].startswith(f"{gain.mean:+.2f}".replace("-", "\u2212"))
-    assert cells[6] == f"{100 * (row.not_worse or 0):.0f}%"
+    assert cells[6] == f"{100 * (row.made_worse or 0):.0f}%"
+    assert cells[7] == f"{row.worst_db:+.2f}".replace("-", "\u2212")
 
 
 def test_markdown_rows_have_as_many_cells_as_their_head(evaluation: Evaluation) -> None:
@@ -197,8 +209,8 @@ def test_markdown_rows_have_as_many_cells_as_their_head(evaluation: Evaluation) 
     found = [{line.count("|") for line in table} for table in tables if table]
     # The overview first; then a column more where there are baselines to be beaten.
     assert found[0] == {4}
-    assert all(widths in ({8}, {9}) for widths in found[1:])
-    assert {9} in found
+    assert all(widths in ({9}, {10}) for widths in found[1:])
+    assert {10} in found
 
 
 def test_markdown_begins_with_all_gains_in_one_table(evaluation: Evaluation) -> None:
@@ -217,7 +229,7 @@ def test_a_sharp_input_is_called_identical_and_has_no_gain(evaluation: Evaluatio
     section = to_markdown(evaluation).split("## pass-through")[1].split("##")[0]
     assert "| identity | identical |" in section
     assert "| brighter | 48.13 (48.13 to 48.13) |" in section
-    assert section.count("|  |  |  |") == 3
+    assert section.count("|  |  |  |  |") == 3
 
 
 def test_the_breakdown_by_group_is_in_both(evaluation: Evaluation, page: str) -> None:

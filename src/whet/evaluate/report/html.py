@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from whet.errors import InputError
+from whet.evaluate.families import by_family, halves
 from whet.evaluate.metrics import MEASURES
 from whet.evaluate.report.charts import curves, gain_strips
 from whet.evaluate.report.markdown import to_markdown
@@ -20,15 +21,18 @@ from whet.evaluate.report.sheets import FOLDER, write_sheets
 from whet.evaluate.report.viewer import viewers
 from whet.evaluate.report.wording import (
     BEYOND,
+    ORACLE,
     READING,
     counts,
     interval_text,
     leads_of,
+    lost_text,
     number,
     percent,
     provenance,
     score_text,
     shown_gains,
+    worst_text,
 )
 from whet.evaluate.results import (
     IDENTITY,
@@ -105,6 +109,7 @@ def to_html(
     parts = [_header(evaluation, title, intro), _navigation(evaluation, bool(log)), "<main>"]
     if len(evaluation.suites) > 1:
         parts.append(_overview(evaluation.suites, evaluation.together()))
+        parts += [_families(evaluation.suites), _halves(evaluation.suites)]
     for index, (suite, pictures) in enumerate(zip(evaluation.suites, figures, strict=True)):
         parts.append(_section(index, suite, pictures))
     if chart := curves(log):
@@ -187,13 +192,51 @@ def _overview(suites: Sequence[SuiteResult], whole: SuiteResult | None) -> str:
     )
 
 
+def _families(suites: Sequence[SuiteResult]) -> str:
+    """Return a line per family and restorer, points lost to a mask among its cells."""
+    found = by_family(suites)
+    heads = ["family", "restorer", "PSNR gain, dB", "points lost to a mask", "made worse"]
+    lines = []
+    for line in found:
+        row = line.row
+        cells = f"<td>{escape(line.family)}</td><td>{escape(row.restorer)}</td>"
+        cells += _gain_cell("psnr", row)
+        for text in (lost_text(line), percent(row.made_worse), worst_text(row)):
+            cells += f"<td>{text}</td>"
+        lines.append(f"<tr>{cells}</tr>")
+    return _summary("By family", ORACLE, [*heads, "worst case, dB"], lines)
+
+
+def _halves(suites: Sequence[SuiteResult]) -> str:
+    """Return what of its gain a soft half keeps beside a sharp one."""
+    heads = ["soft half", "restorer", "gain, dB", "gain alone, dB", "kept", "sharp half, dB"]
+    lines = []
+    for row in halves(suites):
+        sharp = "identical" if row.sharp_db >= PSNR_CEILING_DB else number(row.sharp_db, 2)
+        gains = (number(gain, 2, signed=True) for gain in (row.gain_db, row.alone_db))
+        cells = [escape(row.point), escape(row.restorer), *gains, percent(row.kept), sharp]
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return _summary("Half sharp, half soft", "", heads, lines)
+
+
+def _summary(title: str, words: str, heads: Sequence[str], lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    head = "".join(f"<th>{text}</th>" for text in heads)
+    table = f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    return (
+        f"<section><h2>{title}</h2><p>{escape(words)}</p>"
+        f'<div class="scroll">{table}</div></section>'
+    )
+
+
 def _table(suite: SuiteResult) -> str:
     measures = [MEASURES[name] for name in suite.rows[0].scores]
     heads = [f"{m.label}{f', {m.unit}' if m.unit else ''}" for m in measures]
     gainful = any(row.gains for row in suite.rows)
     gains = shown_gains(suite)
     if gainful:
-        heads += ["PSNR gain, dB", *list(gains.values())[1:], "not worse"]
+        heads += ["PSNR gain, dB", *list(gains.values())[1:], "made worse", "worst case, dB"]
     leads = leads_of(suite)
     heads += [f"{BEYOND}, dB"] if leads else []
     lines = []
@@ -201,8 +244,9 @@ def _table(suite: SuiteResult) -> str:
         reference = row.restorer == IDENTITY
         cells = "".join(_cell(score_text(n, e), interval_text(n, e)) for n, e in row.scores.items())
         if gainful:
-            share = "" if reference else percent(row.not_worse)
-            cells += "".join(_gain_cell(name, row) for name in gains) + f"<td>{share}</td>"
+            worse = ("", "") if reference else (percent(row.made_worse), worst_text(row))
+            cells += "".join(_gain_cell(name, row) for name in gains)
+            cells += "".join(f"<td>{text}</td>" for text in worse)
         if leads:
             rival, lead = leads.get(row.restorer, ("", None))
             cells += _difference_cell("psnr", lead, escape(rival)) if lead else "<td></td>"

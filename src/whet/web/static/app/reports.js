@@ -9,8 +9,9 @@ const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2)
 
 function cell(gain) {
   if (!gain) return make("td", "");
-  const verdict = gain.low > 0 ? "good" : gain.high < 0 ? "bad" : "";
-  const interval = make("small", `${signed(gain.low)} to ${signed(gain.high)}`);
+  const known = gain.low != null && gain.high != null;
+  const verdict = !known ? "" : gain.low > 0 ? "good" : gain.high < 0 ? "bad" : "";
+  const interval = make("small", known ? `${signed(gain.low)} to ${signed(gain.high)}` : "one scene");
   return make("td", [make("span", signed(gain.mean), { className: verdict }), interval]);
 }
 
