@@ -10,6 +10,8 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,11 +60,13 @@ class Command:
         self.home = f"http://127.0.0.1:{self._port}/"
         self.running: list[subprocess.Popen[bytes]] = []
 
-    def __call__(self, *options: object) -> subprocess.Popen[bytes]:
+    def __call__(self, *options: object, stderr: Path | None = None) -> subprocess.Popen[bytes]:
         """Start, wait until it answers, and return the process."""
         code = "from whet.cli.main import main; main()"
         line = (sys.executable, "-c", code, "serve", "--quiet", "--port", self._port, *options)
-        process = subprocess.Popen([str(word) for word in line])
+        said = nullcontext() if stderr is None else stderr.open("wb")
+        with said as file:
+            process = subprocess.Popen([str(word) for word in line], stderr=file)
         self.running.append(process)
         deadline = time.monotonic() + WAIT_MS / 1000
         while True:

@@ -181,6 +181,10 @@ def noise() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
 
 
+def large() -> NDArray[np.uint8]:
+    return np.zeros((600, 600, 3), np.uint8)
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_uploads_are_refused_with_a_sentence(site: TestClient, kind: str) -> None:
     make, status = HOSTILE[kind]
@@ -289,11 +293,13 @@ def test_the_log_is_json_and_names_no_picture(
     with caplog.at_level(logging.INFO, "whet.serve"):
         logging.getLogger("whet.serve").propagate = True
         files = {"picture": ("grandmother.png", encoded(noise()))}
+        site.post("/api/restore", data={"model": MODEL}, files=files)
         site.post("/api/restore?album=grandmother", data={"model": MODEL}, files=files)
         site.get("/grandmother.png")
     lines = [json.loads(_Json().format(r)) for r in caplog.records if r.name == "whet.serve"]
     assert [(line["route"], line["status"]) for line in lines] == [
         ("/api/restore", 200),
+        ("/api/restore", 422),
         ("other", 404),
     ]
     assert lines[0]["pixels"] == 48 * 48
@@ -407,6 +413,12 @@ def test_models_are_listed_with_the_time_measured_here(site: TestClient) -> None
             break
         threading.Event().wait(0.05)
     assert all(0 < seconds < 100 for seconds in times)
+    # Told once: what else the server does changes nothing about it.
+    site.post("/api/restore", params={"model": MODEL}, content=encoded(large()))
+    later = site.get("/api/models").json()
+    assert [model["seconds_per_mpx"] for model in later] == times
+    words = {model["name"]: model["word"] for model in later}
+    assert [words[name] for name in ("nano", "small", "base")] == ["fast", "balanced", "best"]
 
 
 def test_openapi_describes_uploads_answers_and_refusals(site: TestClient) -> None:

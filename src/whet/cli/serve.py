@@ -18,6 +18,13 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8000,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="name by which visitors come, as photos.example or *.example; others are "
+            "refused; needed behind a proxy; repeatable"
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(envvar="WHET_TOKEN", help="what others must present; drawn if left out"),
@@ -67,10 +74,12 @@ def serve(
         from whet.web.app import create_app
     except ImportError as error:
         raise MissingExtraError((error.name or "fastapi").partition(".")[0], "web") from error
+    from whet.web.addresses import is_loopback
+    from whet.web.connections import ImpatientProtocol
     from whet.web.guard import log_as_json
     from whet.web.live.onnxruntime_web import fetch_runtime
     from whet.web.live.routes import export_pages
-    from whet.web.settings import Settings, drawn_token, is_loopback
+    from whet.web.settings import Settings, drawn_token
 
     if fetch:
         fetch_runtime(note)
@@ -82,11 +91,12 @@ def serve(
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; name one that holds reports")
 
-    if token is None and not is_loopback(host):
+    if token is None and (allowed_host or not is_loopback(host)):
         token = drawn_token()
     settings = Settings(
         host=host,
         port=port,
+        allowed_hosts=tuple(allowed_host or ()),
         token=token,
         reports=tuple(reports or ()),
         studies=tuple(study or ()),
@@ -104,7 +114,9 @@ def serve(
         max_video_work=max_video_work,
     )
     log_as_json(quiet=quiet)
-    config = uvicorn.Config(create_app(settings), host=host, port=port, log_config=None)
+    config = uvicorn.Config(
+        create_app(settings), host=host, port=port, log_config=None, http=ImpatientProtocol
+    )
     server = uvicorn.Server(config)
     try:
         listening = config.bind_socket()
@@ -113,7 +125,12 @@ def serve(
             f"port {port} of {host} cannot be used; choose another one with --port"
         ) from None
     note(f"whet serves {settings.address}; Ctrl-C stops it")
+    for address in settings.behind:
+        note(f"visitors of the server in front of it open {address}")
+    if settings.token is not None:
+        note("whoever sends pictures needs that address, token included; reading needs none")
     if settings.studies:
         # Without the token, which is not for participants.
-        note(f"participants open {settings.address.partition('#')[0]}study")
+        for address in settings.behind or (settings.address,):
+            note(f"participants open {address.partition('#')[0]}study")
     server.run(sockets=[listening])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import cache, partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import process_collector as process
@@ -22,11 +23,13 @@ from whet.errors import WhetError
 from whet.version import __version__
 from whet.web import problems
 from whet.web.guard import Guard
+from whet.web.leftovers import sweep
 from whet.web.live.routes import add_live
 from whet.web.pages.routes import add_pages
 from whet.web.pictures.jobs import Answer, PictureJobs, known_model, model_names
 from whet.web.pictures.schemas import MEDIA_TYPES, Health, Limits, Model, Options, ScoreTable, body
 from whet.web.problems import RefusedError, documented
+from whet.web.queries import refuse_unknown, refuse_unknown_query
 from whet.web.reports import add_reports
 from whet.web.settings import Settings
 from whet.web.study.folders import open_studies
@@ -36,6 +39,16 @@ from whet.web.videos.queue import VideoQueue
 from whet.web.videos.routes import video_routes
 
 __all__ = ["create_app"]
+
+NOTES = "Whet-Notes"
+"""Header of a restored picture: what could not be kept, as a JSON list of sentences in ASCII."""
+
+_NOTES = {
+    "description": "What could not be kept: a JSON list of sentences, in ASCII",
+    "schema": {"type": "string"},
+}
+WORDS = ("fast", "balanced", "best")
+"""What the models are to people, by what they compute; more of them keep their names alone."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -53,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(sweep)
         sweeping = asyncio.create_task(videos.sweep_forever())
         yield
         sweeping.cancel()
@@ -72,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # The usual pages load their scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(refuse_unknown_query)],
         lifespan=lifespan,
     )
     _add_problems(app)
@@ -103,6 +118,7 @@ def _restoring(settings: Settings, jobs: PictureJobs, registry: CollectorRegistr
             200: {
                 "description": "The picture, with everything its file carried",
                 "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
+                "headers": {NOTES: _NOTES},
             },
             **refusals,
         },
@@ -111,10 +127,10 @@ def _restoring(settings: Settings, jobs: PictureJobs, registry: CollectorRegistr
     async def restore(request: Request, options: Annotated[Options, Query()]) -> Response:
         async with jobs.slot() as slot:
             upload = await read_upload(request, settings)
-            chosen = _chosen(options, upload)
+            picture, chosen = _picture(upload), _chosen(options, upload)
             work = partial(
                 jobs.restore,
-                _part(upload, "picture"),
+                picture,
                 chosen.model,
                 chosen.strength,
                 chosen.format,
@@ -128,7 +144,7 @@ def _restoring(settings: Settings, jobs: PictureJobs, registry: CollectorRegistr
             "pixels": answer.pixels,
             "network_ms": round(answer.seconds * 1e3, 1),
         }
-        return _picture(answer)
+        return _restored(answer)
 
     @api.post(
         "/score",
@@ -139,8 +155,8 @@ def _restoring(settings: Settings, jobs: PictureJobs, registry: CollectorRegistr
     async def score(request: Request, options: Annotated[Options, Query()]) -> ScoreTable:
         async with jobs.slot() as slot:
             upload = await read_upload(request, settings)
+            picture, reference = (_part(upload, name) for name in ("picture", "reference"))
             chosen = _chosen(options, upload)
-            picture, reference = _part(upload, "picture"), _part(upload, "reference")
             work = partial(jobs.score, picture, reference, chosen.model, chosen.strength)
             return ScoreTable(**asdict(await slot.run(work)))
 
@@ -153,12 +169,16 @@ def _about(settings: Settings, jobs: PictureJobs, registry: CollectorRegistry) -
     taken = Gauge("whet_slots_taken", "Pictures waiting or at work", registry=registry)
     taken.set_function(lambda: jobs.taken)
 
-    @routes.get("/api/models", summary="The models, with their time on this machine")
+    asked = documented(421, 422)
+
+    @routes.get(
+        "/api/models", summary="The models, with their time on this machine", responses=asked
+    )
     async def models() -> list[Model]:
         jobs.time_models()
         return [_model(name, jobs.seconds_per_mpx.get(name)) for name in model_names()]
 
-    @routes.get("/api/limits", summary="The largest picture and the longest video")
+    @routes.get("/api/limits", summary="The largest picture and the longest video", responses=asked)
     async def limits() -> Limits:
         return Limits(**{name: getattr(settings, name) for name in Limits.model_fields})
 
@@ -176,11 +196,17 @@ def _about(settings: Settings, jobs: PictureJobs, registry: CollectorRegistry) -
 
 def _chosen(options: Options, upload: Upload) -> Options:
     """Return the options, those of the form before those of the query."""
-    named = {key: upload.fields[key] for key in Options.model_fields if key in upload.fields}
-    chosen = Options.model_validate({**options.model_dump(), **named})
+    refuse_unknown(upload.fields, Options.model_fields)
+    chosen = Options.model_validate({**options.model_dump(), **upload.fields})
     for name in (options.model, chosen.model):
         known_model(name)
     return chosen
+
+
+def _picture(upload: Upload) -> bytes:
+    """Return the one file of an upload, whatever its field is called."""
+    lone = len(upload.files) == 1 and "picture" not in upload.fields
+    return next(iter(upload.files.values())) if lone else _part(upload, "picture")
 
 
 def _part(upload: Upload, name: str) -> bytes:
@@ -189,11 +215,12 @@ def _part(upload: Upload, name: str) -> bytes:
     return upload.files[name]
 
 
-def _picture(answer: Answer) -> Response:
+def _restored(answer: Answer) -> Response:
     suffix = {"JPEG": "jpg", "TIFF": "tif"}.get(answer.format, answer.format.lower())
     headers = {
         "Content-Disposition": f'attachment; filename="restored.{suffix}"',
         "Server-Timing": f"network;dur={answer.seconds * 1e3:.1f}",
+        NOTES: json.dumps(answer.notes),
     }
     return Response(answer.data, media_type=MEDIA_TYPES[answer.format], headers=headers)
 
@@ -203,11 +230,20 @@ def _card(name: str) -> Card:
     return read_card(shipped()[name])
 
 
+def _words() -> dict[str, str]:
+    """Return a word for the models that have one: the smallest, the middle and the largest."""
+    names = sorted(model_names(), key=lambda name: _card(name).kmac_per_px)
+    if len(names) < len(WORDS):
+        return {}
+    return dict(zip((names[0], names[len(names) // 2], names[-1]), WORDS, strict=True))
+
+
 def _model(name: str, seconds_per_mpx: float | None) -> Model:
     card = _card(name)
     gains = {suite: s["gain_db"] for suite, s in card.scores.items() if "gain_db" in s}
     return Model(
         name=name,
+        word=_words().get(name),
         architecture=card.architecture,
         parameters=card.parameters,
         kmac_per_px=card.kmac_per_px,

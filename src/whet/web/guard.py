@@ -6,6 +6,9 @@ query and no token gets into them.
 Where others may come in, everything but reading needs the administrator's token.
 Participants of studies never see that one; they show their own, which
 :mod:`whet.web.study.routes` checks.
+
+Whatever fails behind it is answered like everything else, with every header; what failed
+is for the log.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whet.web.problems import RefusedError, response
-from whet.web.settings import Settings, is_loopback
+from whet.web.addresses import allowed, same_site
+from whet.web.problems import RefusedError, failure_of, response
+from whet.web.settings import Settings
 
 __all__ = ["HEADERS", "Guard", "log", "log_as_json"]
 
@@ -74,7 +79,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 0
 
         async def send_dressed(message: Message) -> None:
             nonlocal status
@@ -84,23 +89,38 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                if "location" in headers:
+                    headers["location"] = _relative(headers["location"], scope["path"])
             await send(message)
 
         refusal = self._refusal(scope)
         try:
             await (response(refusal) if refusal else self._app)(scope, receive, send_dressed)
+        except ClientDisconnect:
+            pass  # nobody is there to answer
+        except Exception as error:
+            _LOG.exception("request failed")
+            if status:
+                raise  # an answer that has begun can only be broken off
+            await response(failure_of(error))(scope, receive, send_dressed)
         finally:
             self._write_down(scope, status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> RefusedError | None:
         """Return why a request must not come in, or None."""
         headers, settings = Headers(scope=scope), self._settings
-        if settings.loopback and not is_loopback(_name(headers.get("host", ""))):
+        host = headers.get("host", "")
+        known = not settings.loopback and not settings.allowed_hosts
+        if not known and not allowed(host, settings.allowed_hosts):
             # A page elsewhere may have had its own name point to this machine.
-            return RefusedError(421, f"open http://localhost:{settings.port}, or start with --host")
+            sentence = f"this server does not answer to that name; open {settings.address}"
+            return RefusedError(421, sentence.partition("#")[0])
         if scope["method"] in _READING:
             return None
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        site, origin = headers.get("sec-fetch-site", "same-origin"), headers.get("origin")
+        if site not in ("same-origin", "none") or (
+            origin is not None and not same_site(origin, host, settings.allowed_hosts)
+        ):
             return RefusedError(
                 403, "another web site sent this request; open the pages of whet itself"
             )
@@ -109,7 +129,10 @@ class Guard:
         given = headers.get("authorization", "").removeprefix("Bearer ").strip()
         if secrets.compare_digest(given.encode("latin-1"), settings.token.encode()):
             return None
-        sentence = "open the address that `whet serve` printed, or send Authorization: Bearer TOKEN"
+        sentence = (
+            "open the address that this server printed when it started, which ends in its token, "
+            "or send Authorization: Bearer TOKEN"
+        )
         return RefusedError(401, sentence, {"WWW-Authenticate": "Bearer"})
 
     def _write_down(self, scope: Scope, status: int, seconds: float) -> None:
@@ -121,9 +144,14 @@ class Guard:
         log("request", **facts, **scope.get("whet.facts", {}))
 
 
-def _name(host: str) -> str:
-    """Return the host of a Host header, without its port."""
-    return host if host.endswith("]") else host.rpartition(":")[0] or host
+def _relative(location: str, path: str) -> str:
+    """Return a redirection that adds or drops a slash, so that it leads on through any proxy.
+
+    A server in front may have another scheme, name and folder than the ones seen here.
+    """
+    target, question, query = location.partition("?")
+    last = target.rstrip("/").rpartition("/")[2]
+    return (f"../{last}" if path.endswith("/") else f"{last}/") + question + query
 
 
 class _Json(logging.Formatter):

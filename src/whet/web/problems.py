@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,15 @@ from pydantic import BaseModel
 
 from whet.errors import ImageError, InputError, MediaError, ModelError, WhetError
 
-__all__ = ["Problem", "RefusedError", "documented", "refusal_of", "response"]
+__all__ = [
+    "FULL",
+    "Problem",
+    "RefusedError",
+    "documented",
+    "failure_of",
+    "refusal_of",
+    "response",
+]
 
 TITLES: Mapping[int, str] = {
     400: "The request cannot be read",
@@ -27,7 +36,11 @@ TITLES: Mapping[int, str] = {
     429: "Too many at once",
     500: "Something went wrong",
     503: "That took too long",
+    507: "There is no room left",
 }
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when nothing more fits onto the disk."""
 
 
 class Problem(BaseModel):
@@ -73,6 +86,17 @@ def refusal_of(error: WhetError) -> RefusedError:
     if isinstance(error, ModelError):
         return RefusedError(500, sentence)
     return RefusedError(422 if isinstance(error, InputError) else 415, sentence)
+
+
+def failure_of(error: Exception) -> RefusedError:
+    """Return the refusal for what nobody foresaw; only a full disk is told apart.
+
+    The error itself, which may hold paths and more, goes to the log alone.
+    """
+    if isinstance(error, OSError) and error.errno in FULL:
+        sentence = "the disk of this server is full; try again later"
+        return RefusedError(507, sentence, {"Connection": "close"})  # a body may be unread
+    return RefusedError(500, "something went wrong on this server; its log says what")
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

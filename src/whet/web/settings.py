@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
+
+from whet.web.addresses import is_loopback, reachable
 
 __all__ = [
     "MAX_BYTES",
@@ -18,7 +19,6 @@ __all__ = [
     "WAITING",
     "Settings",
     "drawn_token",
-    "is_loopback",
 ]
 
 MAX_BYTES = 2**26
@@ -45,6 +45,8 @@ class Settings:
     Attributes:
         host: address to listen on.
         port: port to listen on.
+        allowed_hosts: names, beside those of this machine, by which the server may be called;
+            ``*.example.org`` is every name below it. Empty: any, if others can reach it at all.
         token: what requests that write must present; None where nobody is asked.
         reports: folders in which reports of ``whet evaluate`` are looked for.
         studies: folders of opinion studies that people may take part in.
@@ -64,6 +66,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    allowed_hosts: tuple[str, ...] = ()
     token: str | None = None
     reports: tuple[Path, ...] = ()
     studies: tuple[Path, ...] = ()
@@ -82,25 +85,27 @@ class Settings:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """Whether only this machine can reach the server, unless something passes others on."""
         return is_loopback(self.host)
 
     @property
+    def behind(self) -> tuple[str, ...]:
+        """Addresses by which visitors come through a server in front of this one."""
+        token = f"#token={self.token}" if self.token else ""
+        names = (name for name in self.allowed_hosts if not name.startswith("*."))
+        return tuple(f"https://{name}/{token}" for name in names) if self.loopback else ()
+
+    @property
     def address(self) -> str:
-        """What to open in a browser; it carries the token behind ``#``, which is never sent."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """What to open in a browser; it carries the token behind ``#``, which is never sent.
+
+        A server that listens on every address is named by one that other machines can open.
+        """
+        host = reachable(self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}/" + (f"#token={self.token}" if self.token else "")
 
 
 def drawn_token() -> str:
     """Return a new token of 128 random bits."""
     return secrets.token_urlsafe(16)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address, brackets around IPv6 allowed, means this machine."""
-    name = host.strip("[]").lower()
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"

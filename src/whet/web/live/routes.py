@@ -44,7 +44,10 @@ def add_live(app: FastAPI) -> None:
     def runtime(name: str) -> FileResponse:
         folder = runtime_folder_once()
         if name not in FILES or folder is None:
-            raise RefusedError(404, "the runtime is not here; run: whet serve --fetch")
+            raise RefusedError(
+                404,
+                "what browsers compute with is not here yet; ask this server's owner to fetch it",
+            )
         return FileResponse(folder / name, media_type=FILES[name], headers=_KEPT)
 
     @routes.get(f"/models/{MODEL}.onnx")

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -36,8 +37,9 @@ __all__ = ["Answer", "PictureJobs", "Scores", "Slot", "known_model", "model_name
 Result = TypeVar("Result")
 
 _TIMING_SIDE_PX = 512
+_TIMINGS = 3
 _PSNR_CEILING_DB = 100.0
-_NEWEST_SHARE = 0.3  # weight of the newest picture in the running mean of times
+_NEWEST_SHARE = 0.3  # weight of the newest picture in the running mean of how long one takes
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class PictureJobs:
         self.taken = 0
         """Slots taken, by requests that wait as well as by those at work."""
         self.seconds_per_mpx: dict[str, float] = {}
-        """Model -> measured seconds per megapixel on this machine."""
+        """Model -> seconds per megapixel on this machine, measured once: it does not change with
+        what else is going on, so that models can be told apart by it."""
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
@@ -180,7 +183,7 @@ class PictureJobs:
         return Scores(*before, *after)
 
     def time_models(self) -> None:
-        """Measure, behind the pictures that wait, every model that was not measured yet."""
+        """Measure, one after the other behind the pictures that wait, every model, once."""
         for name in model_names():
             if name not in self._timing:
                 self._timing.add(name)
@@ -198,9 +201,6 @@ class PictureJobs:
         started = time.perf_counter()
         after = restore_picture(session, picture, strength)
         seconds = time.perf_counter() - started
-        if strength and _area(picture) >= _TIMING_SIDE_PX**2:
-            pace = seconds / _area(picture) * 1e6
-            self.seconds_per_mpx[model] = _mixed(self.seconds_per_mpx.get(model, pace), pace)
         return after, seconds
 
     def session(self, model: str) -> Session:
@@ -218,10 +218,14 @@ class PictureJobs:
         side = _TIMING_SIDE_PX
         noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
         session.restore(noise)  # the first run allocates
-        started = time.perf_counter()
-        session.restore(noise)
-        seconds = time.perf_counter() - started
-        self.seconds_per_mpx.setdefault(name, seconds / side**2 * 1e6)
+        seconds = min(_seconds(partial(session.restore, noise)) for _ in range(_TIMINGS))
+        self.seconds_per_mpx[name] = seconds / side**2 * 1e6
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def model_names() -> tuple[str, ...]:

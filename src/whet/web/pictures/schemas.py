@@ -50,10 +50,11 @@ class Model(BaseModel):
     """One model."""
 
     name: str
+    word: str | None = Field(description="fast, balanced or best, by what it computes")
     architecture: str
     parameters: int
     kmac_per_px: float
-    seconds_per_mpx: float | None = Field(description="measured here; null until it is")
+    seconds_per_mpx: float | None = Field(description="measured here once; null until it is")
     gains_db: dict[str, float] = Field(description="suite -> PSNR gained, as its card says")
 
 

@@ -107,7 +107,6 @@ def shape_of(path: Path, max_pixels: int, max_seconds: float) -> Shape:
     if seconds is not None and seconds > max_seconds:
         raise RefusedError(
             413,
-            f"the video lasts {seconds:.0f} s, this server takes {max_seconds:g} s; cut it, or "
-            "use `whet video`",
+            f"the video lasts {seconds:.0f} s, this server takes {max_seconds:g} s; cut it",
         )
     return shape

@@ -15,11 +15,9 @@ import logging
 import math
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +25,7 @@ from typing import Literal
 from whet.errors import WhetError
 from whet.runtime import Session
 from whet.video.run import restore_video
+from whet.web.leftovers import Folder
 from whet.web.problems import RefusedError, refusal_of
 from whet.web.settings import Settings
 from whet.web.videos.containers import HEAD_BYTES, Kind, Shape, kind_of, shape_of
@@ -113,7 +112,7 @@ class VideoQueue:
         self._session = session
         self._pool = ThreadPoolExecutor(1, "whet-video")
         self._videos: dict[str, Video] = {}
-        self._place: Path | None = None
+        self._place: Folder | None = None
         self.ended: Callable[[Video], None] = lambda _: None
         """Called from the working thread after every video."""
 
@@ -134,9 +133,9 @@ class VideoQueue:
             sentence = f"{len(self._videos)} videos are here already; try again in {seconds} s"
             raise RefusedError(429, sentence, {"Retry-After": seconds})
         if self._place is None:
-            self._place = Path(tempfile.mkdtemp(prefix="whet-serve-"))
+            self._place = Folder()
         id = secrets.token_urlsafe(16)
-        folder = self._place / secrets.token_hex(8)
+        folder = self._place.path / secrets.token_hex(8)
         folder.mkdir()
         self._videos[id] = video = Video(id, folder, model, strength)
         return video
@@ -202,7 +201,7 @@ class VideoQueue:
         if size > (limit := self._settings.max_video_bytes):
             raise RefusedError(
                 413,
-                f"the video is larger than {limit / 1e6:.0f} MB; cut it, or use `whet video`",
+                f"the video is larger than {limit / 1e6:.0f} MB; cut it, or send a smaller one",
                 {"Connection": "close"},
             )
 
@@ -275,8 +274,7 @@ class VideoQueue:
             self.drop(video)
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._place is not None:
-            with suppress(OSError):
-                shutil.rmtree(self._place)
+            self._place.close()
 
 
 def _delete(video: Video) -> None:
