@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whet.data.bank import PhotoBank
 from whet.data.demo import CROPS
 from whet.data.demo import HELD_OUT as HELD_OUT_FOLDER
+from whet.data.photo_bank import PhotoBank
 from whet.models import teaching
 
 ORIGIN = "BuddiesOfBudgie, budgie-backgrounds"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from whet.data.bank import Batch, CropBank, MixedBank, PairBank, PhotoBank
+from whet.conditions import KINDS
+from whet.data.bank import CropBank, PairBank
 from whet.data.bank_files import load_bank, make_bank
+from whet.data.batch import UNTOLD, Batch, Conditions
+from whet.data.mixed_bank import MixedBank
+from whet.data.pages import gradient, page
+from whet.data.photo_bank import PhotoBank
 from whet.errors import DataError
 
 
@@ -119,7 +126,10 @@ def test_every_crop_is_a_window_of_its_picture_turned_or_mirrored() -> None:
                 window = image[:, top : top + 6, left : left + 6]
                 for quarter in range(4):
                     turned = window.rot90(quarter, (1, 2))
-                    windows |= {tuple(t.flatten().tolist()) for t in (turned, turned.flip(2))}
+                    for colours in permutations(range(3)):
+                        shuffled = turned[list(colours)]
+                        both = (shuffled, shuffled.flip(2))
+                        windows |= {tuple(t.flatten().tolist()) for t in both}
     bank = CropBank(images, images, images[1:], (1, 2))
     seen = set()
     for step in range(60):
@@ -132,6 +142,19 @@ def test_every_crop_is_a_window_of_its_picture_turned_or_mirrored() -> None:
     assert len(seen) > 100
 
 
+def test_colours_change_places_in_all_six_ways_and_together() -> None:
+    image = torch.arange(3, dtype=torch.uint8)[None, :, None, None].expand(1, 3, 8, 8) * 50
+    bank = CropBank(image, image + 5, image + 9, (0,))
+    orders = set()
+    for step in range(60):
+        batch = bank.batch(0, step, 1, 8)
+        assert batch.teacher is not None
+        torch.testing.assert_close(batch.degraded - batch.sharp, torch.full((1, 3, 8, 8), 5 / 255))
+        torch.testing.assert_close(batch.teacher - batch.sharp, torch.full((1, 3, 8, 8), 9 / 255))
+        orders.add(tuple((batch.sharp[0, :, 0, 0] * 255).round().int().tolist()))
+    assert len(orders) == 6
+
+
 def test_pairs_are_used_whole_and_unturned() -> None:
     sharp = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     batch = PairBank(sharp, sharp).batch(0, 0, 2, 16)
@@ -141,12 +164,111 @@ def test_pairs_are_used_whole_and_unturned() -> None:
         PairBank(sharp, sharp).batch(0, 0, 2, 8)
 
 
-def test_mixed_bank_takes_the_shares_and_marks_the_untaught() -> None:
-    mixed = MixedBank([(crop_bank(taught=(0, 1, 2, 3, 4)), 0.25), (crop_bank(), 0.75)])
-    batch = mixed.batch(0, 0, 8, 24)
-    assert batch.sharp.shape[0] == 8
+def test_mixed_bank_marks_the_untaught_and_the_untold() -> None:
+    kinds = Conditions(torch.full((5,), 7), torch.full((5, 4), 0.25))
+    sharp = torch.zeros(5, 3, 24, 24, dtype=torch.uint8)
+    mixed = MixedBank(
+        [
+            (crop_bank(taught=(0, 1, 2, 3, 4)), 0.25),
+            (CropBank(sharp, sharp, conditions=kinds), 0.75),
+        ]
+    )
+    batch = mixed.batch(0, 0, 40, 24)
     assert batch.taught is not None
-    assert batch.taught.tolist() == [True] * 2 + [False] * 6
+    assert batch.conditions is not None
+    count = int(batch.taught.sum())
+    assert batch.taught.tolist() == [True] * count + [False] * (40 - count)
+    assert batch.conditions.kinds.tolist() == [UNTOLD] * count + [7] * (40 - count)
+    assert bool(batch.conditions.measures[:count].isnan().all())
+    assert bool((batch.conditions.measures[count:] == 0.25).all())
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 16])
+def test_shares_hold_over_steps_whatever_the_batch(size: int) -> None:
+    """Also after a stage has changed the size of a batch in the middle of a run."""
+    shares = [0.125, 0.6, 0.25, 0.02, 0.005]
+    banks = [crop_bank_of(value) for value in range(5)]
+    mixed = MixedBank(list(zip(banks, shares, strict=True)))
+    for start in (0, 977):
+        drawn = np.zeros(5)
+        for step in range(start, start + 2400 // size):
+            levels = (mixed.batch(1, step, size, 8).sharp[:, 0, 0, 0] * 255).round().int()
+            drawn += np.bincount(levels.numpy(), minlength=5)
+        assert np.abs(drawn - np.array(shares) * drawn.sum()).max() <= 3
+        assert drawn.min() > 0
+
+
+def crop_bank_of(value: int) -> CropBank:
+    image = torch.full((4, 3, 8, 8), value, dtype=torch.uint8)
+    return CropBank(image, image)
+
+
+def test_every_crop_of_a_source_comes_about_equally_often() -> None:
+    mixed = MixedBank([(crop_bank(count=10), 0.3), (crop_bank(count=5), 0.7)])
+    # 300 of 1000 crops come from ten: thirty each, where chance alone would vary by five.
+    counts = np.zeros(256, int)
+    for step in range(200):
+        batch = mixed.batch(3, step, 5, 24)
+        levels = (batch.sharp[:, 0, 0, 0] * 255).round().int().numpy()
+        counts += np.bincount(levels, minlength=256)
+    assert all(24 <= counts[level] <= 36 for level in range(5, 10))
+
+
+def test_photographs_are_degraded_by_their_shares_and_tell_how(photos: list[Path]) -> None:
+    mix = {"clean": 0.5, "jpeg": 0.375, "text": 0.125, "object": 0.0}
+    bank = PhotoBank(photos, mix, margin=8)
+    counts = dict.fromkeys(("clean", "jpeg", "lens", "zoom"), 0)
+    for step in range(20):
+        batch = bank.batch(0, step, 4, 16)
+        assert batch.conditions is not None
+        for row, kind in enumerate(batch.conditions.kinds.tolist()):
+            counts[KINDS[kind]] += 1
+            same_image = torch.equal(batch.degraded[row], batch.sharp[row])
+            assert same_image == (KINDS[kind] == "clean")
+    assert counts["clean"] == pytest.approx(40, abs=2)
+    assert counts["jpeg"] == pytest.approx(30, abs=2)
+    assert counts["lens"] + counts["zoom"] == pytest.approx(10, abs=2)
+
+
+def test_blocks_of_files_fall_anywhere(photos: list[Path]) -> None:
+    """The phase of JPEG's blocks, as the column where neighbours differ most from their likes."""
+    bank = PhotoBank(photos, {"jpeg": 1.0}, margin=8)
+    phases = set()
+    for step in range(12):
+        batch = bank.batch(0, step, 4, 64)
+        error = (batch.degraded - batch.sharp).diff(dim=-1).square().mean((1, 2))
+        for row in error:
+            phases.add(int(torch.stack([row[k::8][:7].mean() for k in range(8)]).argmax()))
+    assert len(phases) >= 5
+
+
+def test_pages_and_colours_are_drawn_by_seed() -> None:
+    for draw in (page, gradient):
+        first, again, other = (draw(np.random.default_rng(s), 96) for s in (1, 1, 2))
+        assert first.shape == (96, 96, 3)
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
+    contrast = [np.ptp(page(np.random.default_rng(s), 128).astype(int)) for s in range(20)]
+    assert min(contrast) > 100
+    smooth = [gradient(np.random.default_rng(s), 64).astype(int) for s in range(10)]
+    assert all(np.abs(np.diff(g, axis=a)).max() <= 4 for g in smooth for a in (0, 1))
+
+
+def test_a_bank_tells_what_happened_and_one_of_before_does_not(
+    photos: list[Path], tmp_path: Path
+) -> None:
+    make_bank(tmp_path / "new", photos, {"lens": 1.0}, shards=1, crop=32)
+    make_bank(tmp_path / "old", photos, {"lens": 1.0}, shards=1, crop=32)
+    path = tmp_path / "old" / "shard-00000.safetensors"
+    tensors = load_file(path)
+    save_file({k: tensors[k] for k in ("degraded", "sharp")}, path)
+    batch = load_bank([tmp_path / "old", tmp_path / "new"]).batch(0, 0, 16, 32)
+    assert batch.conditions is not None
+    known = batch.conditions.kinds == KINDS.index("lens")
+    assert int(known.sum()) == 8
+    assert bool((batch.conditions.kinds[~known] == UNTOLD).all())
+    assert not bool(batch.conditions.measures[known].isnan().any())
+    assert bool(batch.conditions.measures[~known].isnan().all())
 
 
 def brighter(image: Tensor) -> Tensor:

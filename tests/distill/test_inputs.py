@@ -14,8 +14,12 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 
 from commandline import MakePicture, load, save, save_gopro, save_photos
-from whet.data.bank import CropBank, MixedBank, PairBank, PhotoBank
+from whet.cli.workshop import bank_shares
+from whet.conditions import KINDS
+from whet.data.bank import CropBank, PairBank
 from whet.data.bank_files import make_bank
+from whet.data.mixed_bank import MixedBank
+from whet.data.photo_bank import PhotoBank
 from whet.degrade.pictures import HeldOut, degraded_picture
 from whet.distill.inputs import TrainingInputs, held_out_pictures, needs_teacher, training_bank
 from whet.distill.recipes import RECIPES, Stage, override
@@ -123,9 +127,54 @@ def test_small_degraded_pictures_are_enlarged_to_their_sharp_partners(
 def test_a_bank_and_photographs_share_every_batch(photos: Path, bank: Path) -> None:
     mixed = training_bank(PHOTOGRAPHS, TrainingInputs(photos, banks=(bank,)), "cpu")
     assert isinstance(mixed, MixedBank)
-    batch = mixed.batch(0, 0, 6, 16)
+    batch = mixed.batch(0, 0, 20, 16)
     assert batch.taught is not None
-    assert batch.taught.tolist() == [True] * 3 + [False] * 3
+    assert batch.taught.sum() == pytest.approx(10, abs=1)
+
+
+def test_banks_take_the_shares_that_they_are_given(
+    photos: Path, bank: Path, tmp_path: Path
+) -> None:
+    paths = sorted(photos.iterdir())[:2]
+    for name in ("jpeg", "bicubic-x3"):
+        make_bank(tmp_path / name, paths, {name: 1.0}, shards=1, crop=16)
+    banks = (tmp_path / "jpeg", bank, tmp_path / "bicubic-x3")
+    shares = {banks[0]: 0.5, banks[2]: 0.2}
+    inputs = TrainingInputs(photos, banks=banks, shares=shares)
+    mixed = training_bank(PHOTOGRAPHS, inputs, "cpu")
+    batch = mixed.batch(0, 0, 100, 16)
+    assert batch.conditions is not None
+    kinds = [KINDS[i] for i in batch.conditions.kinds.tolist()]
+    assert kinds.count("jpeg") == pytest.approx(50, abs=2)
+    assert kinds.count("bicubic-x3") == pytest.approx(20, abs=2)
+    assert batch.taught is not None
+    assert int(batch.taught.sum()) == pytest.approx(15, abs=2)
+
+
+def test_shares_that_leave_nothing_are_refused(photos: Path, bank: Path) -> None:
+    with pytest.raises(InputError, match="leave nothing for"):
+        TrainingInputs(photos, banks=(bank,), shares={bank: 1.0})
+    with pytest.raises(InputError, match="above 0"):
+        TrainingInputs(banks=(bank,), shares={bank: 0.0})
+    # Alone, shares are proportions.
+    TrainingInputs(banks=(bank,), shares={bank: 2.0})
+
+
+@pytest.mark.parametrize(
+    ("option", "folder", "share"),
+    [("bank", "bank", None), ("bank=.25", "bank", 0.25), ("a=b=2", "a=b", 2.0)],
+)
+def test_a_share_stands_behind_the_folder(option: str, folder: str, share: float | None) -> None:
+    folders, shares = bank_shares([option])
+    assert folders == (Path(folder),)
+    assert shares == ({} if share is None else {Path(folder): share})
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "crop=256").mkdir()
+    assert bank_shares([str(tmp_path / "crop=256")]) == ((tmp_path / "crop=256",), {})
+    with pytest.raises(InputError, match="is a number"):
+        bank_shares(["bank=much"])
 
 
 def test_a_bank_alone_is_a_bank_alone(bank: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from whet.data.bank import Batch
+from whet.data.batch import Batch
 from whet.distill.losses import FOUNDING_WEIGHTS
 from whet.distill.task import DistillationTask
 from whet.errors import InputError

@@ -164,7 +164,10 @@ def distill(
     validation: Annotated[Path | None, typer.Option(help="photographs to hold out")] = None,
     pairs: Pairs = None,
     kind: Kind = "pairs",
-    bank: Annotated[list[Path] | None, typer.Option(help="from `whet data make`")] = None,
+    bank: Annotated[
+        list[str] | None,
+        typer.Option(help="from `whet data make`; DIR or DIR=SHARE, repeatable", metavar="DIR"),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="folder of the run")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="key=value")] = None,
     teacher_weights: TeacherWeights = None,
@@ -184,11 +187,12 @@ def distill(
 
     if recipe not in RECIPES:
         raise InputError(f"no recipe is called {recipe!r}; choose one of: {', '.join(RECIPES)}")
+    banks, shares = bank_shares(bank or [])
     with bar(recipe, quiet=quiet) as advance:
         summary = run_recipe(
             override(RECIPES[recipe], settings("--set", change or [])),
             TrainingInputs(
-                photos, validation, (kind, pairs) if pairs else None, tuple(bank or ()), pictures
+                photos, validation, (kind, pairs) if pairs else None, banks, pictures, shares
             ),
             output or Path("runs") / recipe,
             teacher_weights=teacher_weights,
@@ -199,6 +203,20 @@ def distill(
             on_step=lambda p: advance(p.step, p.steps, training_text(p.terms, p.images_per_s)),
         )
     out(json.dumps(summary.to_json()) if as_json else str(summary))
+
+
+def bank_shares(options: list[str]) -> tuple[tuple[Path, ...], dict[Path, float]]:
+    """Return the folders given to ``--bank`` as ``DIR`` or ``DIR=SHARE``, and their shares."""
+    folders: list[Path] = []
+    shares: dict[Path, float] = {}
+    for option in options:
+        folder, equals, share = option.rpartition("=")
+        if not equals or Path(option).is_dir():
+            folders.append(Path(option))
+            continue
+        folders.append(Path(folder))
+        shares[Path(folder)] = _share(f"--bank {folder}", share)
+    return tuple(folders), shares
 
 
 def training_text(terms: dict[str, float], images_per_s: float) -> str:

@@ -15,7 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from whet.data.bank import CropBank, PhotoBank
+from whet.conditions import MEASURES
+from whet.data.bank import CropBank
+from whet.data.batch import UNTOLD, Conditions
+from whet.data.photo_bank import PhotoBank
 from whet.errors import DataError, MissingExtraError
 from whet.files import replacing
 
@@ -69,6 +72,9 @@ def make_bank(
             source = source or PhotoBank(sorted(photos), mix)
             batch = source.batch(seed, index, SHARD_CROPS, crop)
             tensors = {"degraded": _bytes(batch.degraded), "sharp": _bytes(batch.sharp)}
+            assert batch.conditions is not None
+            tensors["kind"] = batch.conditions.kinds.cpu()
+            tensors["measures"] = batch.conditions.measures.cpu()
             if teach is not None:
                 # The student will see bytes, so the teacher does too.
                 seen = tensors["degraded"].float() / 255
@@ -94,7 +100,8 @@ def is_taught(folder: Path) -> bool:
 def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> CropBank:
     """Return the crops of all ``folders`` as one bank.
 
-    Shards without a teacher may be among them, and crops of several sizes.
+    Shards without a teacher may be among them, shards that do not tell what happened to their
+    crops, and crops of several sizes.
 
     Raises:
         DataError: a folder holds no bank, or a shard is damaged.
@@ -103,6 +110,8 @@ def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> Cr
     degraded: list[Tensor] = []
     teacher: list[Tensor] = []
     taught: list[int] = []
+    kinds: list[Tensor] = []
+    measures: list[Tensor] = []
     for folder in folders:
         paths = sorted(folder.glob("shard-*.safetensors"))
         if not (folder / "bank.json").is_file() or not paths:
@@ -115,12 +124,16 @@ def load_bank(folders: Sequence[Path], device: torch.device | str = "cpu") -> Cr
                 teacher.append(tensors["teacher"])
             sharp.append(tensors["sharp"])
             degraded.append(tensors["degraded"])
+            count = len(tensors["sharp"])
+            kinds.append(tensors.get("kind", torch.full((count,), UNTOLD)))
+            measures.append(tensors.get("measures", torch.full((count, len(MEASURES)), torch.nan)))
     return CropBank(
         [image for shard in sharp for image in shard],
         [image for shard in degraded for image in shard],
         [image for shard in teacher for image in shard] if teacher else None,
         taught,
         device,
+        Conditions(torch.cat(kinds), torch.cat(measures)) if kinds else None,
     )
 
 

@@ -14,13 +14,19 @@ __all__ = ["Pixels", "Places"]
 
 @dataclass(frozen=True)
 class Places:
-    """Where each crop of a batch lies and which of the eight symmetries it gets; arrays (N,)."""
+    """Where each crop of a batch lies, which of the eight symmetries and which colours it gets.
+
+    Attributes:
+        top, left, mirrored, upside_down, turned: (N,).
+        colours: (N, 3), the channel that each channel is taken from.
+    """
 
     top: np.ndarray
     left: np.ndarray
     mirrored: np.ndarray
     upside_down: np.ndarray
     turned: np.ndarray
+    colours: np.ndarray
 
     def only(self, chosen: np.ndarray) -> Places:
         """Return the places of some crops."""
@@ -63,4 +69,8 @@ class Pixels:
         line = torch.arange(crop, device=self._pixels.device)
         index = first + row_step * line.view(1, -1, 1) + column_step * line.view(1, 1, -1)
         chosen = self._pixels.index_select(0, index.flatten())
-        return chosen.view(len(rows), crop, crop, 3).permute(0, 3, 1, 2).float().div_(255)
+        order = torch.from_numpy(places.colours).to(chosen.device).view(-1, 1, 3)
+        coloured = chosen.view(len(rows), crop * crop, 3).gather(
+            2, order.expand(-1, crop * crop, -1)
+        )
+        return coloured.view(-1, crop, crop, 3).permute(0, 3, 1, 2).float().div_(255)

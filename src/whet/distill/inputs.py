@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whet.data.bank import Bank, CropBank, MixedBank, PairBank, PhotoBank
+from whet.data.bank import CropBank, PairBank
 from whet.data.bank_files import is_taught, load_bank
+from whet.data.batch import Bank
+from whet.data.mixed_bank import MixedBank
+from whet.data.photo_bank import PhotoBank
 from whet.data.sources import Pair, list_pairs
 from whet.degrade.pictures import HeldOut, degraded_picture, pixels_of, tensor_of
 from whet.degrade.registry import DEGRADATIONS
@@ -21,9 +25,6 @@ from whet.distill.recipes import Recipe
 from whet.errors import InputError
 
 __all__ = ["TrainingInputs", "held_out_pictures", "needs_teacher", "training_bank"]
-
-BANK_SHARE = 0.5
-"""Share of every batch that comes from the cached bank when photographs are given as well."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,12 @@ class TrainingInputs:
         pairs: (kind, folder) of real pairs, kind a key of ``whet.data.sources.SOURCES``.
         banks: folders written by ``whet data make``.
         pictures: how many held-out pictures to validate on.
+        shares: bank -> its share of the crops, above 0, for those of ``banks`` that have one.
+            The rest is divided equally between the photographs and all other banks.
 
     Raises:
         InputError: nothing to train on, pairs beside anything else, which would be left
-            unused, or photographs held out of themselves.
+            unused, photographs held out of themselves, or shares that leave nothing for the rest.
     """
 
     photos: Path | None = None
@@ -47,6 +50,7 @@ class TrainingInputs:
     pairs: tuple[str, Path] | None = None
     banks: tuple[Path, ...] = ()
     pictures: int = 8
+    shares: Mapping[Path, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (self.photos or self.pairs or self.banks):
@@ -61,6 +65,20 @@ class TrainingInputs:
                 f"{self.validation} cannot be trained on and held out; leave --validation out to "
                 "hold back some of its scenes"
             )
+        for bank, share in self.shares.items():
+            if not (math.isfinite(share) and share > 0):
+                raise InputError(f"the share of --bank {bank} is {share}; it must be above 0")
+        if self.rest and sum(self.shares.values()) >= 1:
+            raise InputError(
+                f"the shares of --bank leave nothing for {self.rest[0]}; let them add up to less "
+                "than 1"
+            )
+
+    @property
+    def rest(self) -> list[Path]:
+        """What has no share of its own."""
+        unnamed = [bank for bank in self.banks if bank not in self.shares]
+        return [*unnamed, *([self.photos] if self.photos else [])]
 
 
 def needs_teacher(recipe: Recipe, inputs: TrainingInputs) -> bool:
@@ -93,17 +111,20 @@ def training_bank(recipe: Recipe, inputs: TrainingInputs, device: torch.device |
         raise InputError(f"{recipe.name} squeezes whole pairs; name a folder of them with --pairs")
     if inputs.pairs is not None:
         return _pair_bank(recipe, list_pairs(*inputs.pairs, split="train"), device)
-    banks: list[Bank] = []
-    if inputs.banks:
-        banks.append(load_bank(inputs.banks, device))
+    named: list[tuple[Bank, float]] = [
+        (load_bank([folder], device), share) for folder, share in inputs.shares.items()
+    ]
+    rest: list[Bank] = []
+    if unnamed := [folder for folder in inputs.banks if folder not in inputs.shares]:
+        rest.append(load_bank(unnamed, device))
     if inputs.photos is not None:
         _degradations(recipe)
         split = "all" if inputs.validation else "train"
         photos = [p.sharp for p in list_pairs("photos", inputs.photos, split=split)]
-        banks.append(PhotoBank(photos, recipe.mix, device))
-    if len(banks) == 1:
-        return banks[0]
-    return MixedBank([(banks[0], BANK_SHARE), (banks[1], 1 - BANK_SHARE)])
+        rest.append(PhotoBank(photos, recipe.mix, device))
+    left = 1 - sum(share for _, share in named)
+    banks = [*named, *((bank, left / len(rest)) for bank in rest)]
+    return banks[0][0] if len(banks) == 1 else MixedBank(banks)
 
 
 def held_out_pictures(recipe: Recipe, inputs: TrainingInputs) -> list[HeldOut]:
@@ -128,12 +149,14 @@ def held_out_pictures(recipe: Recipe, inputs: TrainingInputs) -> list[HeldOut]:
     split = "all" if inputs.validation else "val"
     chosen = _spread(list_pairs("photos", folder, split=split), inputs.pictures)
     # A clean picture has no PSNR to gain; only where there is nothing else is it looked at.
-    names = sorted(set(_degradations(recipe)) - {"clean"}) or ["clean"]
+    names = [name for name in _degradations(recipe) if name != "clean"] or ["clean"]
     return [degraded_picture(p.sharp, names[i % len(names)]) for i, p in enumerate(chosen)]
 
 
 def _degradations(recipe: Recipe) -> list[str]:
-    names = [name for name, share in recipe.mix.items() if share > 0]
+    """Return what the recipe degrades by, the largest share first."""
+    by_share = sorted(recipe.mix.items(), key=lambda item: (-item[1], item[0]))
+    names = [name for name, share in by_share if share > 0]
     if not names:
         raise InputError(
             f"{recipe.name} does not say how photographs are degraded; add --set mix.NAME=1, "

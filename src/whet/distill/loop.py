@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whet.data.bank import Bank, Batch
+from whet.data.batch import Bank, Batch
 from whet.degrade.pictures import HeldOut
 from whet.distill import checkpoint
 from whet.distill.optimizers import OPTIMIZERS

@@ -89,6 +89,7 @@ def _named(inputs: TrainingInputs) -> dict[str, Any]:
         "validation": inputs.validation.name if inputs.validation else None,
         "pairs": [inputs.pairs[0], inputs.pairs[1].name] if inputs.pairs else None,
         "banks": [bank.name for bank in inputs.banks],
+        "shares": {bank.name: share for bank, share in inputs.shares.items()},
     }
 
 

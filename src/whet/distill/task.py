@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from whet.data.bank import Batch
+from whet.data.batch import Batch
 from whet.distill.losses import LOSSES, Loss, LossInputs
 from whet.errors import InputError
 
