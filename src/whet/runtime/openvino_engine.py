@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -22,7 +22,9 @@ from whet.runtime.yuv420 import Planar
 __all__ = ["open_engine", "properties"]
 
 WORTH_PX = 4_000_000
-"""Pixels of one size after which it gets a network compiled for it.
+"""Pixels of one size after which it gets a network compiled for it: of all so far while there is
+room, and else twice as many since a kept size was last used, whose place it takes. Sizes that
+take turns therefore leave each other alone, whatever their number.
 
 A network for any size takes longer by 25-34 ms of CPU time per megapixel (nano and small, int8
 and float32, 720p; nano int8 nearly doubles), compiling for a size takes 60-130 ms. Until a size
@@ -72,8 +74,9 @@ class _AnySize:
         self._core, self._lanes = core, lanes
         self._graph = graph.SerializeToString()
         self._lock = threading.Lock()
-        self._pixels: Counter[Shape] = Counter()
-        self._fixed: OrderedDict[Shape, _Compiled] = OrderedDict()
+        self._fixed: dict[Shape, _Compiled] = {}
+        self._rivals: dict[Shape | None, Counter[Shape]] = {None: Counter()}
+        """Pixels of sizes without a network, since each that has one was used; None for room."""
         self._free: _Compiled | None = None
 
     def run(self, inputs: list[Array]) -> Array:
@@ -82,18 +85,31 @@ class _AnySize:
     def compiled(self, shape: Shape) -> _Compiled:
         """Return the network to use for a picture of ``shape``."""
         with self._lock:
-            self._pixels[shape] += math.prod(shape) // COLOURS
             if shape in self._fixed:
-                self._fixed.move_to_end(shape)
-                return self._fixed[shape]
-            if len(self._pixels) == 1 or self._pixels[shape] >= WORTH_PX:
+                self._rivals[shape].clear()
+            elif self._earned(shape, math.prod(shape) // COLOURS):
                 self._fixed[shape] = self._compile(shape)
-                if len(self._fixed) > KEPT:
-                    self._fixed.popitem(last=False)
-                return self._fixed[shape]
-            if self._free is None:
-                self._free = self._compile(None)
-            return self._free
+            else:
+                self._free = self._free or self._compile(None)
+                return self._free
+            return self._fixed[shape]
+
+    def _earned(self, shape: Shape, pixels: int) -> bool:
+        """Return whether ``shape`` gets a network of its own; make room for it if so."""
+        for rivals in self._rivals.values():
+            rivals[shape] += pixels
+        place = max(self._rivals, key=lambda kept: self._rivals[kept][shape])
+        needed_px = WORTH_PX if place is None else 2 * WORTH_PX
+        if self._fixed and self._rivals[place][shape] < needed_px:
+            return False
+        if place is not None:
+            del self._fixed[place], self._rivals[place]
+        for rivals in self._rivals.values():
+            del rivals[shape]
+        self._rivals[shape] = Counter()
+        if len(self._rivals) > KEPT:
+            self._rivals.pop(None, None)
+        return True
 
     def _compile(self, shape: Shape | None) -> _Compiled:
         network = self.read()
