@@ -32,7 +32,7 @@ LAYERS = (
     ("degrade", "graph"),
     ("models", "image", "artifact"),
     ("fetch", "metrics", "intervals", "card", "conditions"),
-    ("files",),
+    ("files", "operators"),
     ("errors", "version"),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
@@ -50,6 +50,7 @@ TORCH_FREE = {
     "intervals",
     "live",
     "metrics",
+    "operators",
     "runtime",
     "stills",
     "studio",

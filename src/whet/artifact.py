@@ -6,10 +6,11 @@ multiples of :attr:`Card.multiple`, the output clamped. The card
 (:class:`~whet.card.Card`) is one JSON object in the file's metadata under :data:`KEY`.
 
 A model file may come from anywhere, so nothing in it is believed: a file that
-is too large, truncated, not ONNX, refers to data outside itself, holds anything
-but plain feed-forward operators, has no card, or whose weights do not hash to
-what the card says, is refused with :class:`~whet.errors.ModelError`. The hash
-finds damage and mix-ups; it cannot stop someone who also rewrites the card.
+is too large, truncated, not ONNX, refers to data outside itself, whose graph
+:mod:`whet.operators` does not admit, that has no card, or whose weights are not
+finite or do not hash to what the card says, is refused with
+:class:`~whet.errors.ModelError`. The hash finds damage and mix-ups; it cannot
+stop someone who also rewrites the card.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, cast
 from whet.card import SCHEMA, Card, Precision
 from whet.errors import ModelError
 from whet.files import replacing
+from whet.operators import admit, in_short
 
 if TYPE_CHECKING:
     import onnx
@@ -47,7 +49,7 @@ __all__ = [
 KEY = "whet.card"
 INPUT = "degraded"
 OUTPUT = "restored"
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 16 * 2**20
 """Largest model file that is opened. The founding student, the heaviest, takes 2.3 MB."""
 
 _WEIGHTS = Path(__file__).with_name("weights")
@@ -71,6 +73,8 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, Card]:
         card = Card.from_json(text)
         if _weights_sha256(model) != card.weights_sha256:
             raise ModelError("its weights are not those its card describes; fetch it again")
+        _check_numbers(model)
+        admit(model, card.multiple)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     return model, card
@@ -117,7 +121,7 @@ def write_model(path: Path, model: onnx.ModelProto, card: Card) -> Card:
     del sealed.metadata_props[:]
     sealed.metadata_props.add(key=KEY, value=card.to_json())
     data = sealed.SerializeToString(deterministic=True)
-    _parse(data)
+    admit(_parse(data), card.multiple)
     with replacing(path, overwrite=True) as temporary:
         temporary.write_bytes(data)
     return card
@@ -231,8 +235,22 @@ def _weights_sha256(model: onnx.ModelProto) -> str:
     for tensor in sorted(model.graph.initializer, key=lambda t: cast(str, t.name)):
         try:
             values = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise ModelError(f"its weight {tensor.name!r} is damaged; fetch it again") from error
+        except (ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
+            name = in_short(tensor.name)
+            raise ModelError(f"its weight {name} is damaged; fetch it again") from error
         digest.update(f"{tensor.name}:{values.dtype.str}:{values.shape};".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
+
+
+def _check_numbers(model: onnx.ModelProto) -> None:
+    """Refuse weights that are not finite: a picture restored with them is black."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+            raise ModelError(
+                f"its weight {in_short(tensor.name)} holds no numbers; export it again"
+            )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from whet.errors import ModelError
+from whet.operators import in_short, is_text
 
 __all__ = ["SCHEMA", "Card", "Precision"]
 
@@ -16,6 +16,9 @@ Precision = Literal["float32", "int8"]
 
 SCHEMA = 1
 """Version of the JSON layout. A reader refuses any other, rather than guess."""
+
+MAX_TEXT = 2**17
+"""Letters of a card. Those that come with whet have 2,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,8 @@ class Card:
         Raises:
             ModelError: not a card, a schema this version does not know, or a field out of range.
         """
+        if len(text) > MAX_TEXT:
+            raise ModelError(f"its card is longer than {MAX_TEXT} letters; export the model again")
         try:
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -88,7 +93,7 @@ class Card:
         schema = raw.pop("schema", None)
         if schema != SCHEMA:
             raise ModelError(
-                f"its card has schema {schema!r}, this version reads {SCHEMA}; "
+                f"its card has schema {in_short(schema)}, this version reads {SCHEMA}; "
                 "upgrade whet or export the model again"
             )
         values = {}
@@ -103,30 +108,50 @@ class Card:
 
 _REQUIRED = ("name", "architecture", "multiple", "halo", "kmac_per_px", "parameters")
 _LIMITS = {"multiple": (1, 256), "halo": (0, 4096), "parameters": (0, 10**9)}
+_LARGEST = 1e12  # of any other number
+_NAMES = ("name", "version", "architecture", "weights_sha256", "float_sha256")
+_MAX_NAME, _MAX_LINE, _MAX_ITEMS = 100, 2000, 100
 
 
 def _checked(name: str, kind: str, value: Any) -> Any:
     """Return ``value`` in the Python type that the annotation ``kind`` names, or refuse it."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     valid = False
     if kind == "str":
-        valid = isinstance(value, str)
+        valid = _is_line(value, _MAX_NAME if name in _NAMES else _MAX_LINE)
     elif kind == "Precision":
         valid = value in ("float32", "int8")
     elif kind == "int":
         low, high = _LIMITS[name]
-        valid = number and isinstance(value, int) and low <= value <= high
+        valid = _is_number(value) and isinstance(value, int) and low <= value <= high
     elif kind.startswith("float"):
-        valid = (value is None and "None" in kind) or (number and math.isfinite(value))
+        valid = (value is None and "None" in kind) or _is_number(value)
     elif kind.startswith("tuple"):
-        valid = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        valid = isinstance(value, list) and len(value) <= _MAX_ITEMS
+        valid = valid and all(_is_line(item, _MAX_LINE) for item in value)
         value = tuple(value) if valid else value
     elif kind.startswith("Mapping"):
-        valid = isinstance(value, dict) and all(
-            isinstance(suite, dict)
-            and all(isinstance(v, int | float) and math.isfinite(v) for v in suite.values())
-            for suite in value.values()
+        valid = _is_table(value) and all(
+            _is_table(suite) and all(map(_is_number, suite.values())) for suite in value.values()
         )
     if not valid:
-        raise ModelError(f"its card has an unusable {name}: {value!r}; export the model again")
+        raise ModelError(
+            f"its card has an unusable {name}: {in_short(value)}; export the model again"
+        )
     return value
+
+
+def _is_number(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and -_LARGEST <= value <= _LARGEST  # which a NaN is not either
+
+
+def _is_line(value: Any, most: int) -> bool:
+    return isinstance(value, str) and is_text(value, most)
+
+
+def _is_table(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) <= _MAX_ITEMS
+        and all(_is_line(key, _MAX_NAME) for key in value)
+    )

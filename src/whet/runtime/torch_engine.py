@@ -86,15 +86,17 @@ class ArtifactModule(nn.Module):
         if unknown:
             raise ModelError(f"PyTorch does not run {', '.join(unknown)}; use another runtime")
         weights = {name for n in graph.node if n.op_type == "Conv" for name in n.input[1:]}
+        # By number: a name may be one that a module has already, or hold a dot.
+        self._buffers_by_name = {t.name: f"w{i}" for i, t in enumerate(graph.initializer)}
         for tensor in graph.initializer:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
             value = value.to(dtype) if tensor.name in weights else value
-            self.register_buffer(tensor.name.replace(".", "_"), value)
+            self.register_buffer(self._buffers_by_name[tensor.name], value)
         self._steps = [
             (
                 node.op_type,
-                [name.replace(".", "_") for name in node.input],
-                node.output[0].replace(".", "_"),
+                list(node.input),
+                node.output[0],
                 {a.name: helper.get_attribute_value(a) for a in node.attribute},
             )
             for node in graph.node
@@ -103,7 +105,10 @@ class ArtifactModule(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         values: dict[str, Tensor] = {INPUT: degraded}
         for kind, inputs, output, attributes in self._steps:
-            tensors = [values[n] if n in values else self.get_buffer(n) for n in inputs]
+            tensors = [
+                values[n] if n in values else self.get_buffer(self._buffers_by_name[n])
+                for n in inputs
+            ]
             values[output] = OPERATORS[kind](tensors, attributes)
         return values[OUTPUT]
 
