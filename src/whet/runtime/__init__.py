@@ -17,7 +17,8 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from whet.artifact import Card, Precision, read_model, resolve, shipped
-from whet.errors import InputError, MissingExtraError, ModelError
+from whet.errors import InputError, MissingExtraError, ModelError, WhetError
+from whet.operators import shown
 from whet.runtime import providers, telemetry
 from whet.runtime.cpu_features import int8_is_fast
 
@@ -179,9 +180,24 @@ def open_session(
     if card.precision not in chosen.precisions:
         raise ModelError(f"{runtime} does not run {card.precision}; use another runtime for {path}")
     telemetry.silence()
+    from whet.runtime.first_output import try_out
     from whet.runtime.session import ArtifactSession
 
-    engine = import_module(chosen.module).open_engine(graph, threads)
+    open_engine = import_module(chosen.module).open_engine
+    try:
+        if path not in shipped().values():
+            # By an engine of its own: one remembers the first size it sees.
+            try_out(open_engine(graph, threads), card.multiple)
+        engine = open_engine(graph, threads)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except WhetError:
+        raise
+    except Exception as error:  # what a runtime meets in a strange graph has no class of its own
+        reason = shown(str(error)) or type(error).__name__
+        raise ModelError(
+            f"{path}: {runtime} cannot run it ({reason}); use another runtime, or export it again"
+        ) from error
     return ArtifactSession(card, runtime, engine)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from whet.artifact import Card
 from whet.errors import InputError
 from whet.graph.yuv420_io import Colours
+from whet.runtime.flat_areas import keep_flat, keep_flat_blocks
 from whet.runtime.tiling import TILE_PX, restore_tiled
 from whet.runtime.yuv420 import Planar, Planes, from_blocks, to_blocks
 
@@ -64,7 +65,8 @@ class ArtifactSession:
             return self._restore_deep(tile, strength)
 
         restored = restore_tiled(run, image, multiple=self._card.multiple, halo=self._card.halo)
-        return np.ascontiguousarray(restored)  # whatever layout an engine or a crop leaves
+        # Whatever layout an engine or a crop leaves.
+        return np.ascontiguousarray(keep_flat(image, restored))
 
     def planar(self, colours: Colours) -> PlanarSession | None:
         """Return what restores 4:2:0 frames of 8 bits without a detour over RGB.
@@ -125,7 +127,8 @@ class PlanarSession:
             halo=-(-self._card.halo // block),
             tile=TILE_PX // block,
         )
-        return np.ascontiguousarray(restored)
+        # Whatever layout an engine or a crop leaves.
+        return np.ascontiguousarray(keep_flat(image, restored))
 
     def planes(self, blocks: NDArray[np.uint8], height: int, width: int) -> Planes:
         """Invert :meth:`blocks`."""
