@@ -30,7 +30,7 @@ def model_file(
     """Write a file whose card and hash fit its graph, past everything that whet checks."""
     from whet.artifact import _weights_sha256
 
-    shape = [1, 3, "height", "width"]
+    shape: list[str | int | None] = [1, 3, "height", "width"]
     graph = helper.make_graph(
         nodes,
         "g",
@@ -188,7 +188,7 @@ def test_a_model_that_makes_no_numbers_is_refused_before_a_picture_is_black(
     tmp_path: Path, runtime: str
 ) -> None:
     limits = {"o": np.float32(1), "z": np.float32(0)}
-    for name, nodes, constants in (
+    cases: list[tuple[str, list[onnx.NodeProto], dict[str, Any]]] = [
         ("root", [*NO_NUMBERS[:2], node("Identity", "q", OUTPUT)], {"o": np.float32(1)}),
         (
             "overflow",
@@ -196,7 +196,8 @@ def test_a_model_that_makes_no_numbers_is_refused_before_a_picture_is_black(
             {"h": HUGE},
         ),
         ("twice as bright", [node("Add", f"{INPUT} o", OUTPUT)], {"o": limits["o"]}),
-    ):
+    ]
+    for name, nodes, constants in cases:
         path = model_file(tmp_path / f"{name}.onnx", nodes, **constants)
         with pytest.raises(ModelError, match="no numbers"):
             open_session(path, runtime=runtime)

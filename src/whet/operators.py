@@ -183,10 +183,10 @@ def _tensors(stub: onnx.ModelProto, height: int, width: int) -> dict[str, Tensor
 
     graph = stub.graph
     whole = (1, 3, height, width)
-    shape = graph.input[0].type.tensor_type.shape
-    shape.CopyFrom(onnx.TensorShapeProto())
+    given = graph.input[0].type.tensor_type.shape
+    given.CopyFrom(onnx.TensorShapeProto())
     for side in whole:
-        shape.dim.add(dim_value=side)
+        given.dim.add(dim_value=side)
     try:
         told = onnx.shape_inference.infer_shapes(
             stub, check_type=True, strict_mode=True, data_prop=True
@@ -199,14 +199,12 @@ def _tensors(stub: onnx.ModelProto, height: int, width: int) -> dict[str, Tensor
         sides = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
         tensors[value.name] = (kind.elem_type, tuple(sides))
     for name in (n for node in graph.node for n in node.output if n):
-        kind, sides = tensors.get(name, (0, (-1,)))
-        if kind not in _BYTES or min(sides, default=0) < 0:
+        element, shape = tensors.get(name, (0, (-1,)))
+        if element not in _BYTES or min(shape, default=0) < 0:
             raise ModelError(f"leaves the size or type of {in_short(name)} open; it is not run")
-    if tensors[graph.output[0].name] != (_FLOAT, whole):
-        _, sides = tensors[graph.output[0].name]
-        raise ModelError(
-            f"makes {in_short(sides)} of a picture of {whole}, so it is not run; export it again"
-        )
+    made = tensors[graph.output[0].name]
+    if made != (_FLOAT, whole):
+        raise ModelError(f"makes {made[1]} of a picture of {whole}, so it is not run")
     return tensors
 
 

@@ -106,7 +106,9 @@ def nearly_flat(shape: tuple[int, ...], level: int, kind: type) -> NDArray[Any]:
 def test_change_is_scaled_by_the_contrast_around_it(kind: type, level: int, full: int) -> None:
     degraded = nearly_flat((24, 56, 3), level, kind)
     rng = np.random.default_rng(2)
-    restored = rng.integers(0, 256 * level, degraded.shape).clip(0, 255 * level).astype(kind)
+    restored: NDArray[Any] = (
+        rng.integers(0, 256 * level, degraded.shape).clip(0, 255 * level).astype(kind)
+    )
     wanted = by_hand(degraded, restored, 4, full)
     np.testing.assert_array_equal(keep_flat(degraded, restored.copy()), wanted)
     # A picture that ends within a square is continued by its own pixels.

@@ -186,7 +186,7 @@ def test_missing_torch_names_the_extra(
 ) -> None:
     find = runtime.find_spec
     monkeypatch.setattr(runtime, "find_spec", lambda n: None if n == "torch" else find(n))
-    with pytest.raises(MissingExtraError, match=r"whet\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"whet-sharpen\[train\]"):
         open_session(tiny_artifact, runtime="torch")
 
 

@@ -127,8 +127,7 @@ class PlanarSession:
             halo=-(-self._card.halo // block),
             tile=TILE_PX // block,
         )
-        # Whatever layout an engine or a crop leaves.
-        return np.ascontiguousarray(keep_flat(image, restored))
+        return keep_flat_blocks(np.ascontiguousarray(blocks), restored, block)
 
     def planes(self, blocks: NDArray[np.uint8], height: int, width: int) -> Planes:
         """Invert :meth:`blocks`."""
