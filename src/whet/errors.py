@@ -50,6 +50,8 @@ class Kind(StrEnum):
     """Its beginning is right, and then it ends or makes no sense."""
     EXISTS = "exists"
     """A result stands there already."""
+    SALVAGEABLE = "salvageable"
+    """Damaged, and what is there can be used."""
     TOO_LARGE = "too large"
     """More pixels, bytes or seconds than are allowed."""
     UNKNOWN = "unknown"

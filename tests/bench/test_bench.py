@@ -455,7 +455,7 @@ def test_bench_writes_json_and_markdown_with_every_contestant(
     assert all(f"| {name} " in text for name in expected)
     again = whet(*words)
     assert again.code == 2
-    assert "add --overwrite" in again.err
+    assert "--overwrite replaces it" in again.err
 
 
 @pytest.mark.parametrize(

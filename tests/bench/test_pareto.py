@@ -100,7 +100,7 @@ def test_the_command_writes_a_file_or_one_line(
     words = [str(bench), str(scores), "-o", str(target)]
     assert main(words) == 0
     assert "small int8" in target.read_text()
-    for again, remedy in ((words, "--overwrite"), (["gone.json", *words[1:]], "check the path")):
+    for again, remedy in ((words, "exists already"), (["gone.json", *words[1:]], "check the path")):
         capsys.readouterr()
         assert main(again) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -92,12 +92,12 @@ def test_split_keeps_the_left_half_as_it_was(
 WRONG = {
     "--camera absent.mp4 --to a.mp4": "name a camera number, a URL, screen or a file",
     "--camera clip.mp4 --to a.gif": "name window, virtual-camera, a URL, or a file",
-    "--camera clip.mp4 --to clip.mp4": "add --overwrite",
+    "--camera clip.mp4 --to clip.mp4": "--overwrite replaces it",
     "--camera clip.mp4 --to a.mp4 --size big": "--size takes WIDTHxHEIGHT",
-    "--camera clip.mp4 --to a.mp4 --log clip.mp4": "add --overwrite",
+    "--camera clip.mp4 --to a.mp4 --log clip.mp4": "--overwrite replaces it",
     "--camera clip.mp4 --to a.mp4 --strength 3": "choose 0 (nothing) to 2",
     "--camera clip.mp4 --to nowhere/a.mp4": "create it first",
-    "--camera clip.mp4 --to a.mp4 --preset warp": "check --crf and --preset",
+    "--camera clip.mp4 --to a.mp4 --preset warp": "check CRF and preset",
     "--camera 997 --to a.mp4": "camera 997",
     "--camera text.mp4 --to a.mp4": "text.mp4 cannot be opened",
 }

@@ -152,7 +152,7 @@ def test_an_existing_report_is_kept_or_replaced_as_told(
     out.mkdir()
     (out / "report.md").write_text("mine")
     words = {"pairs": ("pairs", pairs), "baselines": ()}
-    with pytest.raises(InputError, match=r"report\.md exists; add --overwrite"):
+    with pytest.raises(InputError, match=r"report\.md exists already"):
         compare([str(tiny_artifact)], out, **words)  # type: ignore[arg-type]
     assert [path.name for path in out.iterdir()] == ["report.md"]
     compare([str(tiny_artifact)], out, **words, overwrite=True)  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ def test_a_student_that_changes_nothing_loses_nothing_in_int8(written: list[Path
 def test_existing_files_are_left_alone(written: list[Path], weights: Path, tmp_path: Path) -> None:
     target = tmp_path / "nano.onnx"
     target.with_name("nano-int8.onnx").write_bytes(b"mine")
-    with pytest.raises(InputError, match=r"nano-int8\.onnx exists; add --overwrite"):
+    with pytest.raises(InputError, match=r"nano-int8\.onnx exists already"):
         export_checkpoint(weights, target, int8=True, photos=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["nano-int8.onnx"]
 

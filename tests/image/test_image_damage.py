@@ -82,7 +82,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def test_20000_by_20000_is_refused_by_its_header_and_the_limit_is_named():
-    with pytest.raises(ImageError, match=r"20000 x 20000 is 400 megapixels.*--max-pixels"):
+    with pytest.raises(ImageError, match=r"20000 x 20000 is 400 megapixels, the limit is 268"):
         read(png_header(20_000, 20_000))
 
 
@@ -104,7 +104,7 @@ def test_the_limit_of_pillow_itself_is_neither_used_nor_changed(monkeypatch):
 def test_animations_name_the_remedy(format):
     frames = [Image.fromarray(noise(8, 8)), Image.fromarray(smooth(8, 8))]
     data = saved(frames[0], format, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match=r"animation of 2 frames.*whet video"):
+    with pytest.raises(ImageError, match=r"animation of 2 frames.*as a video"):
         read(data)
 
 

@@ -47,7 +47,7 @@ def test_a_pipe_is_read_and_written_in_the_format_it_came_in():
 def test_nothing_is_overwritten_unasked(tmp_path):
     target = tmp_path / "a.png"
     target.write_bytes(b"precious")
-    with pytest.raises(ImageError, match="--overwrite"):
+    with pytest.raises(ImageError, match="exists already"):
         write(Picture(smooth(8, 8)), target)
     assert target.read_bytes() == b"precious"
     write(Picture(smooth(8, 8)), target, overwrite=True)

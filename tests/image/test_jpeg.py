@@ -151,7 +151,7 @@ def test_a_corrupt_scan_is_refused_or_restored_on_request(options):
     data = bytearray(saved(Image.fromarray(noise(120, 160)), "JPEG", quality=90, **options))
     middle = len(data) // 2
     data[middle : middle + 400] = bytes(400)
-    with pytest.raises(ImageError, match=r"damaged or incomplete.*allow_damage"):
+    with pytest.raises(ImageError, match=r"damaged or incomplete"):
         read(bytes(data))
     picture = read(bytes(data), allow_damage=True)
     assert picture.pixels.shape == (120, 160, 3)

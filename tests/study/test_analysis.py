@@ -181,7 +181,7 @@ def test_reports_name_n_and_interval_of_every_value(protocol: str, tmp_path: Pat
     table = next(t for t in to_markdown(result).splitlines() if t.startswith("| m0 |"))
     assert f"| {result.kept} |" in table
     assert " to " in table
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="exists already"):
         write_result(result, ratings, tmp_path / "out")
     first = (tmp_path / "out" / "results.md").read_bytes()
     write_result(result, ratings, tmp_path / "out", overwrite=True)

@@ -337,7 +337,7 @@ def test_targets_are_checked_before_any_work(tmp_path):
     with pytest.raises(MediaError, match="no such folder"):
         restored(source, tmp_path / "nowhere" / "b.mp4")
     (tmp_path / "b.mp4").write_bytes(b"precious")
-    with pytest.raises(MediaError, match="--overwrite"):
+    with pytest.raises(MediaError, match="exists already"):
         restored(source, tmp_path / "b.mp4")
     assert (tmp_path / "b.mp4").read_bytes() == b"precious"
     assert restored(source, tmp_path / "b.mp4", overwrite=True).frames == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.bench.run import Report
-from whet.errors import InputError
+from whet.errors import InputError, Kind
 from whet.files import replacing
 
 __all__ = ["check_folder", "markdown", "write_files"]
@@ -109,7 +109,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     """
     for name in _FILES:
         if (folder / name).exists() and not overwrite:
-            raise InputError(f"{folder / name} exists; add --overwrite, or name another folder")
+            raise InputError(f"{folder / name} exists already", Kind.EXISTS)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,6 +9,7 @@ import typer
 
 from whet.cli.console import bar, note, out
 from whet.cli.options import AsJson, Model, Overwrite, Quiet, Runtime, Strength, Threads
+from whet.cli.remedies import with_remedy
 
 __all__ = ["image"]
 
@@ -63,7 +64,8 @@ def image(
             note(f"{restored.job.source}: {sentence}")
     for job in report.skipped:
         note(f"{job.target} exists and was left alone; --overwrite replaces it")
-    for job, sentence in report.failed:
+    for job, error in report.failed:
+        sentence = with_remedy(error, "image")
         note(f"{job.source}: {sentence}" if str(job.source) not in sentence else sentence)
     if as_json:
         # A pipe carries the picture alone.
@@ -79,7 +81,9 @@ def image(
                         for r in report.done
                     ],
                     "skipped": [str(job.target) for job in report.skipped],
-                    "failed": [{"source": str(j.source), "error": s} for j, s in report.failed],
+                    "failed": [
+                        {"source": str(j.source), "error": str(e)} for j, e in report.failed
+                    ],
                 }
             )
         )

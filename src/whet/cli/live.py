@@ -15,6 +15,7 @@ import typer
 
 from whet.cli.console import line, note, out
 from whet.errors import InputError
+from whet.files import check_target
 
 __all__ = ["live"]
 
@@ -115,8 +116,7 @@ def _log(path: Path | None, overwrite: bool) -> Iterator[Callable[[Mapping[str, 
     if path is None:
         yield lambda _: None
         return
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; add --overwrite to replace it")
+    check_target(path, overwrite=overwrite)
     with path.open("w", encoding="utf-8", buffering=1) as stream:
 
         def write(record: Mapping[str, Any]) -> None:

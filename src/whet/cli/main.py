@@ -19,6 +19,7 @@ from whet.cli.demo import demo
 from whet.cli.image import image
 from whet.cli.live import live
 from whet.cli.models import models
+from whet.cli.remedies import with_remedy
 from whet.cli.serve import serve
 from whet.cli.video import video
 from whet.errors import WhetError
@@ -69,7 +70,7 @@ def main() -> None:
     try:
         app(prog_name="whet")
     except WhetError as error:
-        note(f"whet: {error}")
+        note(f"whet: {with_remedy(error, *sys.argv[1:])}")
         sys.exit(2)
     except OSError as error:
         # A full disk or a folder without rights is no bug; an error about no file may be.

@@ -71,7 +71,7 @@ def video(
     if not restored.interrupted:
         forget_kept(session)
     else:
-        note(restored.how_it_ended)
+        note(restored.how_it_ended + ("; --resume goes on" if restored.resumable else ""))
     if as_json:
         out(json.dumps({**vars(restored), "target": str(restored.target)}))
     elif not quiet:

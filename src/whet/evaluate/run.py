@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from whet.errors import InputError
+from whet.errors import InputError, Kind
 from whet.evaluate.baselines import BASELINES, BEST_MASK, ORACLES
 from whet.evaluate.catalogue import STANDARD, named
 from whet.evaluate.metrics import chosen as metrics_chosen
@@ -69,7 +69,7 @@ def compare(
     """
     for name in (*REPORT_FILES, FOLDER):
         if (out / name).exists() and not overwrite:
-            raise InputError(f"{out / name} exists; add --overwrite, or name another folder")
+            raise InputError(f"{out / name} exists already", Kind.EXISTS)
     if window and resize:
         raise InputError("--window and --resize exclude each other; leave one out")
     chosen: list[Suite] = [open_pairs(pairs[1], pairs[0], limit=limit)] if pairs else []

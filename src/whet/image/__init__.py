@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from whet.errors import ImageError, WhetError
+from whet.errors import ImageError, Kind, WhetError
 from whet.files import reason, replacing
 from whet.image.codecs import FORMATS, sniff
 from whet.image.fit import fitted, to_8bit
@@ -59,7 +59,9 @@ def format_of(target: str | Path) -> str:
         if suffix in entry.suffixes and entry.encode is not None:
             return format
     known = ", ".join(entry.suffixes[0] for entry in FORMATS.values() if entry.encode)
-    raise ImageError(f"{target}: whet writes no {suffix!r} pictures; use one of {known}")
+    raise ImageError(
+        f"{target}: whet writes no {suffix!r} pictures; use one of {known}", Kind.UNSUPPORTED
+    )
 
 
 def read(
@@ -105,12 +107,15 @@ def _read(stream: BinaryIO, name: str, suffix: str, max_pixels: int, allow_damag
     stream.seek(0)
     head = stream.read(32)
     if not head:
-        raise ImageError(f"{name} is empty (0 bytes); get a complete copy of the file")
+        raise ImageError(
+            f"{name} is empty (0 bytes); get a complete copy of the file", Kind.UNKNOWN
+        )
     format = sniff(head)
     if format is None:
         kinds = ", ".join(FORMATS)
         raise ImageError(
-            f"{name} is no picture that whet can read (its content is none of {kinds})"
+            f"{name} is no picture that whet can read (its content is none of {kinds})",
+            Kind.UNKNOWN,
         )
     try:
         entry = FORMATS[format]
@@ -118,17 +123,20 @@ def _read(stream: BinaryIO, name: str, suffix: str, max_pixels: int, allow_damag
         picture = decode(stream, max_pixels)
         picture = replace(picture, metadata=sound(picture.metadata))
     except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
+        raise ImageError(f"{name}: {error}", error.kind) from error
     except WhetError:
         raise
     except MemoryError as error:
-        raise ImageError(f"{name} does not fit into memory; close other programs") from error
+        raise ImageError(
+            f"{name} does not fit into memory; close other programs", Kind.TOO_LARGE
+        ) from error
     # A decoder meets broken files with errors of every class, struct.error and
     # KeyError included; all mean the same to the user.
     except Exception as error:
         raise ImageError(
             f"{name}: the {format} data is damaged or incomplete ({error}); "
-            "get a complete copy of the file"
+            "get a complete copy of the file",
+            Kind.DAMAGED,
         ) from error
     if suffix in SUFFIXES and suffix not in FORMATS[format].suffixes:
         note = f"the file is {format} in spite of its suffix {suffix}"
@@ -173,7 +181,7 @@ def write(
     try:
         fitting, notes = fitted(picture, format, FORMATS[format].holds)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}" if path else str(error)) from error
+        raise ImageError(f"{path}: {error}" if path else str(error), error.kind) from error
     if path is None:
         assert not isinstance(target, (str, Path))
         buffer = io.BytesIO()

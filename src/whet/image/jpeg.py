@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.errors import ImageError
+from whet.errors import ImageError, Kind
 from whet.image import photoshop, pillow, xmp
 from whet.image.jpeg_scan import is_whole
 from whet.image.metadata import Metadata, Picture, check_size, from_array, to_array
@@ -144,8 +144,8 @@ def _decoded(stream: BinaryIO, max_pixels: int, *, salvage: bool) -> Picture:
     if not _sound(file, frame):
         if not salvage:
             raise ImageError(
-                "the JPEG data is damaged or incomplete; get a complete copy of the file, or add "
-                "--accept-damaged (allow_damage=True) to restore what is there"
+                "the JPEG data is damaged or incomplete; get a complete copy of the file",
+                Kind.SALVAGEABLE,
             )
         notes = ["the JPEG data is damaged or incomplete; what could be read was restored"]
     described = _described(file, notes)

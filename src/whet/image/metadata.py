@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.errors import ImageError
+from whet.errors import ImageError, Kind
 from whet.image import exif_upright, photoshop
 from whet.image import xmp as xmp_packet
 
@@ -152,11 +152,14 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         ImageError: it has more than ``max_pixels`` pixels, or none.
     """
     if width < 1 or height < 1:
-        raise ImageError(f"the header says {width} x {height} pixels; the file is damaged")
+        raise ImageError(
+            f"the header says {width} x {height} pixels; the file is damaged", Kind.DAMAGED
+        )
     if width * height > max_pixels:
         raise ImageError(
             f"{width} x {height} is {width * height / 1e6:.0f} megapixels, the limit is "
-            f"{max_pixels / 1e6:.0f}; if you trust the file, raise it (max_pixels, --max-pixels)"
+            f"{max_pixels / 1e6:.0f}",
+            Kind.TOO_LARGE,
         )
 
 
@@ -227,8 +230,9 @@ def to_array(picture: Picture) -> NDArray[Any]:
 def animated(frames: int) -> ImageError:
     """Return the refusal of a file with several frames."""
     return ImageError(
-        f"it is an animation of {frames} frames; restore it as a video ('whet video IN -o "
-        "OUT.mp4') or extract the frames first ('ffmpeg -i IN frame-%04d.png')"
+        f"it is an animation of {frames} frames; restore it as a video, or take its frames out "
+        "first",
+        Kind.UNSUPPORTED,
     )
 
 

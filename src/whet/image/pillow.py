@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from whet.errors import ImageError
+from whet.errors import ImageError, Kind
 from whet.image.exif import without_prefix
 from whet.image.metadata import (
     Metadata,
@@ -77,7 +77,7 @@ def picture_of(image: Image.Image, metadata: Metadata) -> Picture:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ImageError("pixels of the kind 'I' beyond 0 to 65535 cannot be restored; "
-                             "scale them to 16 bits first")  # fmt: skip
+                             "scale them to 16 bits first", Kind.UNSUPPORTED)  # fmt: skip
         return from_array(values.astype(np.uint16), metadata)
     return from_array(np.asarray(_flat(image)), metadata)
 

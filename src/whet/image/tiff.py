@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.errors import ImageError
+from whet.errors import ImageError, Kind
 from whet.image import pillow
 from whet.image.exif import chain_length
 from whet.image.metadata import (
@@ -67,12 +67,14 @@ class TiffBands:
         pages = [page for page in pages if not page.is_reduced]
         if not pages:
             raise ImageError(
-                "a raw camera file holds no finished picture; develop it to TIFF first"
+                "a raw camera file holds no finished picture; develop it to TIFF first",
+                Kind.UNSUPPORTED,
             )
         if len(pages) != 1:
             raise ImageError(
                 f"the TIFF holds {len(pages)} pages; whet restores single pictures: "
-                "split it first, for instance with 'tiffsplit' or 'magick in.tif out-%d.tif'"
+                "split it first, for instance with 'tiffsplit' or 'magick in.tif out-%d.tif'",
+                Kind.UNSUPPORTED,
             )
         self._page: Any = pages[0].aspage()
         self.height, self.width = self._page.imagelength, self._page.imagewidth
@@ -177,7 +179,9 @@ class TiffBands:
             handle.seek(page.dataoffsets[0] + row * row_bytes)
             data = handle.read(rows * row_bytes)
             if len(data) < rows * row_bytes:
-                raise ImageError(f"the file ends at row {row} of {self.height}; it is incomplete")
+                raise ImageError(
+                    f"the file ends at row {row} of {self.height}; it is incomplete", Kind.DAMAGED
+                )
             yield self._as_rgb(np.frombuffer(data, dtype).reshape(rows, self.width, -1))
 
     def _segment_rows(self) -> Iterator[Pixels]:
@@ -185,7 +189,7 @@ class TiffBands:
         band: NDArray[Any] | None = None
         for data, (_, _, top, left, _), (_, rows, columns, _) in self._page.segments():
             if data is None:
-                raise ImageError("a part of the picture is missing in the file")
+                raise ImageError("a part of the picture is missing in the file", Kind.DAMAGED)
             if left == 0:
                 if band is not None:
                     yield self._as_rgb(band)
@@ -236,7 +240,9 @@ def decode(stream: BinaryIO, max_pixels: int) -> Picture:
         whole[row : row + len(band)] = band
         row += len(band)
     if row != bands.height:
-        raise ImageError(f"the file ends at row {row} of {bands.height}; it is incomplete")
+        raise ImageError(
+            f"the file ends at row {row} of {bands.height}; it is incomplete", Kind.DAMAGED
+        )
     if bands.channels == 3:
         return Picture(whole, None, bands.metadata)
     return Picture(

@@ -59,9 +59,7 @@ def address_of(camera: str, size: str | None = None, fps: float = 30) -> Address
     if path.is_char_device() and system == "Linux":
         return Address(camera, camera, "v4l2", options, "check that no program uses it")
     if not path.exists():
-        raise MediaError(
-            f"--camera {camera}: no such file; name a camera number, a URL, screen or a file"
-        )
+        raise MediaError(f"{camera}: no such file; name a camera number, a URL, screen or a file")
     if path.is_file() and path.stat().st_size == 0:
         raise MediaError(f"{path} is empty (0 bytes); get a complete copy of the file")
     return Address(camera, camera)

@@ -50,7 +50,7 @@ class Move:
     def __str__(self) -> str:
         took = f"a frame takes {self.p95_ms:.1f} ms (p95) of {self.budget_ms:.1f}"
         if self.before == self.after:
-            return f"{took} even with {self.after}; lower --fps or the size"
+            return f"{took} even with {self.after}; lower the frame rate or the size"
         return f"{took}: {self.before} -> {self.after}"
 
 

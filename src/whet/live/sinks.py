@@ -24,7 +24,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from whet.errors import MediaError, MissingExtraError
-from whet.files import replacing
+from whet.files import check_target, replacing
 from whet.image import Pixels
 from whet.video.encoding import CODECS, CONTAINERS, Container
 from whet.video.reading import why
@@ -109,10 +109,9 @@ def sink_for(to: str, encoding: Encoding) -> OpenSink:
     if (container := CONTAINERS.get(path.suffix.lower())) is None:
         known = ", ".join(CONTAINERS)
         raise MediaError(
-            f"--to {to}: name window, virtual-camera, a URL, or a file that ends in {known}"
+            f"{to}: name window, virtual-camera, a URL, or a file that ends in {known}"
         )
-    if path.exists() and not encoding.overwrite:
-        raise MediaError(f"{path} exists already; add --overwrite to replace it")
+    check_target(path, overwrite=encoding.overwrite, error=MediaError)
     return lambda width, height: _file(path, container, encoding, width, height)
 
 
@@ -190,7 +189,7 @@ class _Encoder:
             output.start_encoding()
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(
-                f"{name} cannot be encoded like this ({error}); check --crf and --preset"
+                f"{name} cannot be encoded like this ({error}); check CRF and preset"
             ) from error
 
     def show(self, pixels: Pixels, time_s: float, caption: str) -> None:
@@ -270,9 +269,7 @@ def _sdl_window(width: int, height: int) -> Iterator[LiveSink]:
                 # SCALED lets the graphics card fit the frame to the window.
                 pygame.display.set_mode((width, height), pygame.SCALED | pygame.RESIZABLE)
         except pygame.error as error:
-            raise MediaError(
-                f"no window can be opened ({error}); name a file with --to instead"
-            ) from error
+            raise MediaError(f"no window can be opened ({error}); name a file instead") from error
         yield _SdlWindow(pygame, width, height)
     finally:
         pygame.display.quit()

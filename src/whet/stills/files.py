@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whet import image
-from whet.errors import ImageError, WhetError
+from whet.errors import ImageError, Kind, WhetError
 from whet.files import reason
 from whet.image import MAX_PIXELS, Picture
 from whet.stills.jobs import Job, plan
@@ -63,12 +63,12 @@ class RunReport:
     Attributes:
         done: restored pictures.
         skipped: jobs whose target existed already.
-        failed: ``(job, sentence with the remedy)``; the others went on.
+        failed: ``(job, error)``; the others went on.
     """
 
     done: list[Restored] = field(default_factory=list)
     skipped: list[Job] = field(default_factory=list)
-    failed: list[tuple[Job, str]] = field(default_factory=list)
+    failed: list[tuple[Job, WhetError]] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -204,7 +204,7 @@ def restore_file(
     options = _Options(strength, compare, overwrite, quality, max_pixels, _is_slow(session))
     job = Job(Path(source), Path(target))
     if not job.to_pipe and job.target.exists() and not overwrite:
-        raise ImageError(f"{target} exists already; add --overwrite to replace it")
+        raise ImageError(f"{target} exists already", Kind.EXISTS)
     if _passes_in_bands(job, options):
         return _pass_in_bands(session, job, options)
     before = _read(job, options)
@@ -246,8 +246,8 @@ def restore_files(
     for job in jobs:
         if not overwrite and not job.to_pipe and job.source.resolve() == job.target.resolve():
             raise ImageError(
-                f"{job.source} would be replaced by its result; "
-                "choose another folder with -o, or add --overwrite"
+                f"{job.source} would be replaced by its result; choose another folder",
+                Kind.EXISTS,
             )
         finished = not job.to_pipe and not overwrite and job.target.exists()
         (report.skipped if finished else wanted).append(job)
@@ -316,6 +316,7 @@ def _failures(job: Job, report: RunReport) -> Iterator[None]:
     try:
         yield
     except WhetError as error:
-        report.failed.append((job, str(error)))
+        report.failed.append((job, error))
     except MemoryError:
-        report.failed.append((job, f"{job.source} does not fit into memory; close other programs"))
+        sentence = f"{job.source} does not fit into memory; close other programs"
+        report.failed.append((job, ImageError(sentence, Kind.TOO_LARGE)))

@@ -54,7 +54,7 @@ def plan(
     for source in map(str, sources):
         found += _found(source, Path(target) if target not in (None, "-") else None)
     if str(target) == "-" and len(found) > 1:
-        raise ImageError(f"{len(found)} pictures cannot go to one pipe; name a folder with -o")
+        raise ImageError(f"{len(found)} pictures cannot go to one pipe; name a folder")
     jobs = [Job(path, _target(path, place, target, suffix, len(found))) for path, place in found]
     taken: dict[Path, Path] = {}
     for job in jobs:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet import image
-from whet.errors import ImageError
+from whet.errors import ImageError, Kind
 from whet.files import replacing
 from whet.image import Picture, Pixels
 from whet.image.sound import sound
@@ -182,6 +182,8 @@ def _named(bands: Iterable[Pixels], source: Path) -> Iterator[Pixels]:
     try:
         yield from bands
     except ImageError as error:
-        raise ImageError(f"{source}: {error}") from error
+        raise ImageError(f"{source}: {error}", error.kind) from error
     except Exception as error:
-        raise ImageError(f"{source}: the TIFF data is damaged or incomplete ({error})") from error
+        raise ImageError(
+            f"{source}: the TIFF data is damaged or incomplete ({error})", Kind.DAMAGED
+        ) from error

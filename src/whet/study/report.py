@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from whet.errors import InputError
+from whet.errors import InputError, Kind
 from whet.files import reason, replacing
 from whet.study.design import Rating
 from whet.study.inference import Estimate
@@ -62,7 +62,7 @@ def write_result(
     names = [*FILES, *([PLOT_FILE] if find_spec("matplotlib") else [])]
     taken = [name for name in names if (folder / name).exists()]
     if taken and not overwrite:
-        raise InputError(f"{folder / taken[0]} exists; add --overwrite, or name another folder")
+        raise InputError(f"{folder / taken[0]} exists already", Kind.EXISTS)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

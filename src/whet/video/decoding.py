@@ -9,7 +9,7 @@ from typing import Any
 import av
 import av.error
 
-from whet.errors import MediaError
+from whet.errors import Kind, MediaError
 from whet.video.reading import is_cover
 
 __all__ = ["MAX_FRAME_PX", "Decoder", "video_stream"]
@@ -33,19 +33,21 @@ def video_stream(container: Any, path: Path) -> Any:
         if stream.codec_context is None:
             raise MediaError(
                 f"{path}: this FFmpeg cannot decode its video; convert it first, for "
-                "instance to H.264"
+                "instance to H.264",
+                Kind.UNSUPPORTED,
             )
         stream.thread_type = "AUTO"
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > MAX_FRAME_PX:
             raise MediaError(
                 f"{path}: frames of {width} x {height} are more than the "
-                f"{MAX_FRAME_PX / 1e6:.0f} megapixels that whet takes; scale the video first"
+                f"{MAX_FRAME_PX / 1e6:.0f} megapixels that whet takes; scale the video first",
+                Kind.TOO_LARGE,
             )
         # A container may say less than its frames turn out to hold.
         stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PX)}
         return stream
-    raise MediaError(f"{path} holds no video stream; name a video file")
+    raise MediaError(f"{path} holds no video stream; name a video file", Kind.UNSUPPORTED)
 
 
 class Decoder:

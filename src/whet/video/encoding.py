@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from whet.errors import MediaError
+from whet.errors import Kind, MediaError
 
 __all__ = [
     "ALIASES",
@@ -162,7 +162,9 @@ def codec_named(name: str) -> Codec:
     try:
         kind = av.codec.Codec(codec.encoder, "w").type
     except av.codec.codec.UnknownCodecError:
-        raise MediaError(f"this FFmpeg has no encoder {name!r}; choose one of: {known}") from None
+        raise MediaError(
+            f"this FFmpeg has no encoder {name!r}; choose one of: {known}", Kind.UNSUPPORTED
+        ) from None
     if kind != "video":
         raise MediaError(
             f"{name} encodes {kind}, no pictures; choose one of: {known} (--audio is for sound)"

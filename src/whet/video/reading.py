@@ -11,7 +11,7 @@ from typing import Any
 import av
 import av.error
 
-from whet.errors import MediaError
+from whet.errors import Kind, MediaError
 from whet.files import reason
 from whet.video.timeline import Timeline, move
 
@@ -62,12 +62,15 @@ def open_input(path: Path) -> Any:
         if path.is_dir():
             raise MediaError(f"{path} is a folder; name a video file")
         if path.is_file() and path.stat().st_size == 0:
-            raise MediaError(f"{path} is empty (0 bytes); get a complete copy of the file")
+            raise MediaError(
+                f"{path} is empty (0 bytes); get a complete copy of the file", Kind.UNKNOWN
+            )
         return av.open(str(path), metadata_errors="replace")
     except av.error.InvalidDataError as error:
         raise MediaError(
             f"{path} is no video, or it is incomplete (its index is missing); "
-            "get a complete copy of the file"
+            "get a complete copy of the file",
+            Kind.DAMAGED,
         ) from error
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{path} cannot be read: {why(error)}") from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import av.error
 
-from whet.errors import MediaError
+from whet.errors import Kind, MediaError
 from whet.files import replacing
 from whet.video import segments
 from whet.video.concat import join
@@ -73,7 +73,7 @@ class RestoredVideo:
     def how_it_ended(self) -> str:
         """What is left after Ctrl-C."""
         if self.resumable:
-            return f"interrupted: {self.target} keeps {self.frames} frames; --resume goes on"
+            return f"interrupted: {self.target} keeps {self.frames} frames"
         return f"interrupted: {self.target} plays, and holds the first {self.frames} frames"
 
 
@@ -135,7 +135,10 @@ def restore_video(
     container = CONTAINERS.get(target.suffix.lower())
     if container is None:
         known = ", ".join(CONTAINERS)
-        raise MediaError(f"{target}: whet writes no {target.suffix!r} videos; use one of {known}")
+        raise MediaError(
+            f"{target}: whet writes no {target.suffix!r} videos; use one of {known}",
+            Kind.UNSUPPORTED,
+        )
     if source.resolve() == target.resolve():
         raise MediaError(f"{source} cannot be written while it is read; choose another target")
     started = time.perf_counter()
@@ -192,7 +195,7 @@ class _Job:
         target, reader = self.target, self.reader
         folder = segments_folder(target)
         if target.exists() and not self.overwrite:
-            raise MediaError(f"{target} exists already; add --overwrite to replace it")
+            raise MediaError(f"{target} exists already", Kind.EXISTS)
         card = self.session.card
         treatment = {"strength": self.strength, "gate": self.gate, "steady": self.steady}
         treatment["deinterlace"] = reader.deinterlaced

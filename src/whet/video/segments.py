@@ -28,7 +28,7 @@ import av
 from av.codec.context import Flags as CodecFlags
 from av.format import Flags as FormatFlags
 
-from whet.errors import MediaError
+from whet.errors import Kind, MediaError
 from whet.files import replacing
 from whet.version import __version__
 from whet.video.encoding import Container, Encoding
@@ -212,7 +212,8 @@ def _claim(folder: Path, run: Mapping[str, Any]) -> None:
         if json.dumps(_read_json(said), indent=1) != text:
             raise MediaError(
                 f"{folder} holds another run's segments (other source, model, version or options); "
-                "delete it, or add --overwrite to begin anew"
+                "delete it to begin anew",
+                Kind.EXISTS,
             )
         return
     with replacing(said, error=MediaError) as temporary:

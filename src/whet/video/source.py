@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import av
 import av.error
 
-from whet.errors import MediaError
+from whet.errors import Kind, MediaError
 from whet.graph.yuv420_io import Colours
 from whet.image import Pixels
 from whet.runtime.yuv420 import FORMATS, Planes
@@ -179,7 +179,8 @@ class VideoSource:
             raise MediaError(f"{self.path} ends before {self.span.start_s:g} s; start earlier")
         raise MediaError(
             f"{self.path}: no frame of the video can be decoded: it is damaged, or larger than "
-            "FFmpeg takes; get a complete copy, or scale it first"
+            "FFmpeg takes; get a complete copy, or scale it first",
+            Kind.DAMAGED,
         )
 
     def _read(self, deinterlace: bool) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import av
 import av.error
 
-from whet.errors import MediaError
+from whet.errors import Kind, MediaError
 from whet.video.encoding import Encoding
 from whet.video.reading import is_cover, open_input
 
@@ -154,7 +154,8 @@ def _copied(output: Any, stream: Any, encoding: Encoding) -> Lane:
             "subtitle": "add --drop-subtitles to leave it out",
         }.get(stream.type, "leave it out first")
         raise MediaError(
-            f"{format} cannot hold the {stream.type} stream ({name}); write an .mkv, or {remedy}"
+            f"{format} cannot hold the {stream.type} stream ({name}); write an .mkv, or {remedy}",
+            Kind.UNSUPPORTED,
         ) from error
     return _Copied(output, _described(copy, stream))
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from whet.errors import ImageError, InputError, MediaError, ModelError, WhetError
+from whet.errors import Kind, MissingExtraError, ModelError, WhetError
 
 __all__ = [
     "FULL",
@@ -41,6 +41,18 @@ TITLES: Mapping[int, str] = {
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when nothing more fits onto the disk."""
+
+
+STATUSES: Mapping[Kind, int] = {
+    Kind.BUSY: 503,
+    Kind.EXISTS: 409,
+    Kind.TOO_LARGE: 413,
+    Kind.UNKNOWN: 415,
+}
+"""Kind of an error -> status of the refusal; 422 for any other."""
+
+REMEDIES: Mapping[Kind, str] = {Kind.TOO_LARGE: "send a smaller one"}
+"""Kind of an error -> what a visitor can do about it, where the sentence does not say."""
 
 
 class Problem(BaseModel):
@@ -75,17 +87,12 @@ def response(refusal: RefusedError) -> JSONResponse:
 
 
 def refusal_of(error: WhetError) -> RefusedError:
-    """Return the refusal for what whet raises on purpose, with its own sentence."""
-    sentence = str(error)
-    if isinstance(error, ImageError):
-        if "is no picture" in sentence or "is empty" in sentence:
-            return RefusedError(415, sentence)
-        return RefusedError(413 if "max_pixels" in sentence else 422, sentence)
-    if isinstance(error, MediaError):
-        return RefusedError(413 if "megapixels" in sentence else 422, sentence)
+    """Return the refusal for what whet raises on purpose, with this door's remedy."""
     if isinstance(error, ModelError):
-        return RefusedError(500, sentence)
-    return RefusedError(422 if isinstance(error, InputError) else 415, sentence)
+        return RefusedError(500, str(error))
+    status = 415 if isinstance(error, MissingExtraError) else STATUSES.get(error.kind, 422)
+    remedy = REMEDIES.get(error.kind)
+    return RefusedError(status, f"{error}; {remedy}" if remedy else str(error))
 
 
 def failure_of(error: Exception) -> RefusedError:
