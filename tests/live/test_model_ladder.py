@@ -105,7 +105,8 @@ def test_says_once_that_even_nothing_is_too_slow() -> None:
         return [str(move) for _ in range(300) if (move := ladder.record(busy_ms))]
 
     assert said(80.0) == [
-        "a frame takes 80.0 ms (p95) of 50.0 even with pass-through; lower the frame rate or the size"
+        "a frame takes 80.0 ms (p95) of 50.0 even with pass-through; "
+        "lower the frame rate or the size"
     ]
     assert said(10.0) == []
     assert len(said(80.0)) == 1
