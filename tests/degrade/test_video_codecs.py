@@ -16,7 +16,7 @@ from torch import Tensor
 from whet.degrade import archive, call_native
 from whet.degrade.archive import Archive
 from whet.degrade.call_native import CallNative, draw_coding, moved_views
-from whet.degrade.one_by_one import Pixels
+from whet.degrade.programs import Pixels
 from whet.degrade.video_codecs import DECODERS, Coding, code, decode
 
 Picture = Callable[..., Tensor]

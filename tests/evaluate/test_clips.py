@@ -66,7 +66,7 @@ def test_a_codec_that_is_missing_is_named(frames: Pixels) -> None:
     from dataclasses import replace
 
     with pytest.raises(DataError, match="no-such-codec"):
-        coded(frames, replace(CALL_H264, encoder="no-such-codec"))
+        coded(frames, replace(CALL_H264, codec="no-such-codec"))
 
 
 def film(path: Path, count: int, side: int = 64) -> None:

@@ -11,9 +11,10 @@ from PIL import Image
 from scipy import ndimage
 
 from commandline import MakePicture
+from whet.degrade.programs import jpeg_round_trip
 from whet.evaluate import pages
 from whet.evaluate.catalogue import FAMILIES, SUITES, named
-from whet.evaluate.fixed import compressed, half_spoilt, message, oversharpened, soft, zoomed
+from whet.evaluate.fixed import half_spoilt, message, oversharpened, soft, zoomed
 from whet.evaluate.gaussian import gaussian
 from whet.metrics import psnr
 
@@ -45,7 +46,7 @@ def test_jpeg_is_what_pillow_writes(picture: MakePicture) -> None:
     file = io.BytesIO()
     Image.fromarray(sharp).save(file, "JPEG", quality=80)
     with Image.open(file) as decoded:
-        assert (compressed(sharp, 80) == np.asarray(decoded)).all()
+        assert (jpeg_round_trip(sharp, 80) == np.asarray(decoded)).all()
     assert (soft(sharp, 0, sigma_px=1.8, quality=80) != soft(sharp, 0, sigma_px=1.8)).any()
 
 
@@ -57,8 +58,8 @@ def test_sent_pictures_are_compressed_small_and_zoomed_ones_large(picture: MakeP
         return np.asarray(Image.fromarray(pixels).resize((64, 48), Image.Resampling.BICUBIC))
 
     small = np.asarray(image)
-    assert (message(sharp, 2, 60) == enlarged(compressed(small, 60))).all()
-    assert (zoomed(sharp, 2, 75) == compressed(enlarged(small), 75)).all()
+    assert (message(sharp, 2, 60) == enlarged(jpeg_round_trip(small, 60))).all()
+    assert (zoomed(sharp, 2, 75) == jpeg_round_trip(enlarged(small), 75)).all()
     assert zoomed(picture(31, 47, 1), 2.5).shape == (31, 47, 3)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -275,6 +277,9 @@ def evaluate(
     ] = None,
     teacher: Annotated[str | None, typer.Option(help="score a teacher too (slow)")] = None,
     teacher_weights: TeacherWeights = None,
+    rival: Annotated[
+        list[str] | None, typer.Option(help="another network, FILE.onnx[=SCALE]; repeatable")
+    ] = None,
     window: Annotated[
         str | None, typer.Option(help="score the middle only, such as 512x384")
     ] = None,
@@ -309,6 +314,8 @@ def evaluate(
             window=sides("--window", window, "512x384") if window else None,
             resize=sides("--resize", resize, "128x128") if resize else None,
             metrics=metric or [],
+            rivals=rival or [],
+            command=shlex.join(["whet", *sys.argv[1:]]),
             overwrite=overwrite,
             progress=lambda name, done, total: advance(done, total, name),
         )

@@ -16,13 +16,8 @@ from PIL import Image
 
 from whet.conditions import Condition
 from whet.degrade.lens import blurred, gaussian_kernel
-from whet.degrade.one_by_one import (
-    KERNELS,
-    Pixels,
-    in_bytes,
-    log_uniform,
-    resized,
-)
+from whet.degrade.one_by_one import KERNELS, log_uniform
+from whet.degrade.programs import Pixels, in_bytes, resized
 from whet.degrade.resize import equal_blur_px
 from whet.degrade.video_codecs import Coding, code, decode
 

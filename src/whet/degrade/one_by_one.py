@@ -6,7 +6,6 @@ do, and so teach a network to see it, without a picture.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,27 +14,21 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.random import Generator
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from whet.conditions import Condition
+from whet.degrade.programs import HALF_COLOUR, Pixels, jpeg_round_trip
 
 __all__ = [
     "KERNELS",
     "Draw",
     "Drawn",
-    "Pixels",
-    "in_bytes",
     "jpeg_coding",
     "log_uniform",
     "one_by_one",
-    "resized",
     "saved_as_jpeg",
 ]
-
-Pixels = NDArray[np.uint8]
-"""(H, W, 3), sRGB."""
 
 KERNELS = (
     Image.Resampling.BICUBIC,
@@ -84,27 +77,12 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def in_bytes(levels: NDArray[np.floating]) -> Pixels:
-    """Round levels 0..255 to bytes."""
-    rounded: Pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return rounded
-
-
 def saved_as_jpeg(pixels: Pixels, quality: int, rng: Generator) -> Pixels:
     """Return ``pixels`` as a reader of their JPEG file sees them."""
-    subsampling = 0 if rng.random() < FULL_COLOUR_PROBABILITY else 2
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
-    with Image.open(file) as image:
-        return np.asarray(image.convert("RGB"))
+    full_colour = rng.random() < FULL_COLOUR_PROBABILITY
+    return jpeg_round_trip(pixels, quality, 0 if full_colour else HALF_COLOUR)
 
 
 def jpeg_coding(quality: int | None) -> float:
     """Return the measure ``coding`` of a JPEG file; None is no file."""
     return 0.0 if quality is None else (100 - quality) / 100
-
-
-def resized(pixels: Pixels, size: tuple[int, int], kernel: Image.Resampling) -> Pixels:
-    """Return ``pixels`` scaled to ``size`` = (height, width), at least one pixel each."""
-    width, height = max(1, size[1]), max(1, size[0])
-    return np.asarray(Image.fromarray(pixels).resize((width, height), kernel))

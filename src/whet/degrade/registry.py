@@ -48,6 +48,7 @@ __all__ = [
     "degrade_mix",
     "describe",
     "draw",
+    "shrunk",
 ]
 
 Mix = Mapping[str, float]
@@ -83,10 +84,16 @@ def _bicubic(sharp: Tensor, rngs: Sequence[Generator], *, factor: int) -> Tensor
     Sides that are no multiple of the factor are extended, so that the two grids align.
     """
     height, width = sharp.shape[-2:]
-    padded = F.pad(sharp, (0, -width % factor, 0, -height % factor), mode="replicate")
-    size = (padded.shape[-2], padded.shape[-1])
-    small = quantise(imresize(padded, (size[0] // factor, size[1] // factor)))
+    small = shrunk(sharp, factor)
+    size = (small.shape[-2] * factor, small.shape[-1] * factor)
     return imresize(small, size)[..., :height, :width]
+
+
+def shrunk(sharp: Tensor, factor: int) -> Tensor:
+    """Return (N, 3, ceil(H / factor), ceil(W / factor)), what ``bicubic-xN`` enlarges again."""
+    height, width = sharp.shape[-2:]
+    padded = F.pad(sharp, (0, -width % factor, 0, -height % factor), mode="replicate")
+    return quantise(imresize(padded, (padded.shape[-2] // factor, padded.shape[-1] // factor)))
 
 
 def _known(kind: str, blur_px: float) -> Callable[[Generator], Condition]:

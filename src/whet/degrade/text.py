@@ -10,15 +10,8 @@ from PIL import Image
 
 from whet.conditions import Condition
 from whet.degrade.lens import blurred, disc_kernel, gaussian_kernel, noisy
-from whet.degrade.one_by_one import (
-    KERNELS,
-    Pixels,
-    in_bytes,
-    jpeg_coding,
-    log_uniform,
-    resized,
-    saved_as_jpeg,
-)
+from whet.degrade.one_by_one import KERNELS, jpeg_coding, log_uniform, saved_as_jpeg
+from whet.degrade.programs import Pixels, in_bytes, resized
 from whet.degrade.resize import equal_blur_px
 
 __all__ = ["Text"]

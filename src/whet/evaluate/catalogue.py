@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whet.degrade.programs import jpeg_round_trip
 from whet.evaluate.clips import CALL_H264, CALL_VP9, SCORED, Coding, coded, ordinary
-from whet.evaluate.fixed import compressed, half_spoilt, message, oversharpened, soft, zoomed
+from whet.evaluate.fixed import half_spoilt, message, oversharpened, soft, zoomed
 
 __all__ = ["FAMILIES", "STANDARD", "SUITES", "SuiteSpec", "View", "named"]
 
@@ -33,12 +34,14 @@ class View:
         degraded, sharp: uint8 HWC of one shape.
         label: tells it from other views of the same picture, "" for an only one.
         columns: (first, end) of those that are scored, None for all.
+        small: the picture before it was enlarged by a whole factor, where it was.
     """
 
     degraded: Pixels
     sharp: Pixels
     label: str = ""
     columns: tuple[int, int] | None = None
+    small: Pixels | None = None
 
 
 Views = Callable[[Pixels, int], Sequence[View]]
@@ -56,6 +59,7 @@ class SuiteSpec:
         views: what is done to a picture, where no ``degradation`` is named.
         source: photographs, pages of text, or clips.
         per_source: views of each.
+        scale: the whole factor by which pictures were enlarged, 1 for none.
     """
 
     degradation: str
@@ -64,6 +68,7 @@ class SuiteSpec:
     views: Views | None = None
     source: Literal["photos", "pages", "clips"] = "photos"
     per_source: int = 1
+    scale: int = 1
 
 
 def _untouched(sharp: Pixels, seed: int) -> list[View]:  # noqa: ARG001
@@ -147,8 +152,8 @@ SUITES: Mapping[str, SuiteSpec] = {
     "shake-linear": SuiteSpec("shake-linear", "camera shake, averaged in linear light"),
     "object": SuiteSpec("object", "an object moving before a still background"),
     "defocus": SuiteSpec("defocus", "out of focus"),
-    "bicubic-x2": SuiteSpec("bicubic-x2", "halved and doubled in size, bicubic"),
-    "bicubic-x3": SuiteSpec("bicubic-x3", "shrunk and enlarged by 3, bicubic"),
+    "bicubic-x2": SuiteSpec("bicubic-x2", "halved and doubled in size, bicubic", scale=2),
+    "bicubic-x3": SuiteSpec("bicubic-x3", "shrunk and enlarged by 3, bicubic", scale=3),
     "call-150k": SuiteSpec("call-150k", "video call, H.264 at 150 kbit/s"),
     "call-400k": SuiteSpec("call-400k", "video call, H.264 at 400 kbit/s"),
     "call-1000k": SuiteSpec("call-1000k", "video call, H.264 at 1000 kbit/s"),
@@ -166,8 +171,8 @@ SUITES: Mapping[str, SuiteSpec] = {
     "lens-1-n2-q92": _lens("files", 1.0, 2, 92),
     "lens-1.8-q80": _lens("files", 1.8, 0, 80),
     **{
-        f"jpeg-{quality}": _fixed("jpeg", f"JPEG {quality}, not soft", compressed, quality=quality)
-        for quality in (30, 75, 90)
+        f"jpeg-{q}": _fixed("jpeg", f"JPEG {q}, not soft", jpeg_round_trip, quality=q)
+        for q in (30, 75, 90)
     },
     "text-1-q85": _text(1.0, 85),
     "text-1.6-q75": _text(1.6, 75),

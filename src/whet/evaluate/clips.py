@@ -8,10 +8,8 @@ ones are compared with.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -40,40 +38,30 @@ class Coding:
     """How a clip is coded.
 
     Attributes:
-        encoder, decoder: FFmpeg's names.
+        codec: a key of ``whet.degrade.video_codecs.DECODERS``.
         options: of the encoder.
-        bit_rate: bits per second, 0 where the options fix the quality.
         sigma_px: of a Gaussian that softens the frames before, 0 for none.
     """
 
-    encoder: str
-    decoder: str
-    options: Mapping[str, str] = field(default_factory=dict)
-    bit_rate: int = 0
+    codec: str
+    options: Mapping[str, str]
     sigma_px: float = 0.0
 
 
-_CONSTANT = {"maxrate": "400k", "minrate": "400k", "bufsize": "400k"}
+_CONSTANT = {"b": "400k", "maxrate": "400k", "minrate": "400k", "bufsize": "400k"}
 _QUIET = {"x264-params": "log-level=none"}
 CALL_H264 = Coding(
     "libx264",
-    "h264",
     {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline", **_CONSTANT, **_QUIET},
-    400_000,
 )
 CALL_VP9 = Coding(
-    "libvpx-vp9",
-    "vp9",
-    {"deadline": "realtime", "cpu-used": "7", "lag-in-frames": "0", **_CONSTANT},
-    400_000,
+    "libvpx-vp9", {"deadline": "realtime", "cpu-used": "7", "lag-in-frames": "0", **_CONSTANT}
 )
 
 
 def ordinary(crf: int, sigma_px: float = 0.0) -> Coding:
     """Return H.264 as files hold it, by x264's ``veryfast`` at a constant rate factor."""
-    return Coding(
-        "libx264", "h264", {"preset": "veryfast", "crf": str(crf), **_QUIET}, sigma_px=sigma_px
-    )
+    return Coding("libx264", {"preset": "veryfast", "crf": str(crf), **_QUIET}, sigma_px)
 
 
 def pan(sharp: Pixels, seed: int) -> Pixels:
@@ -105,36 +93,26 @@ def coded(frames: Pixels, coding: Coding) -> Pixels:
     Raises:
         DataError: the codec is missing from this build of FFmpeg, or dropped frames.
     """
+    from whet.degrade import video_codecs
+
+    soft_frames = [
+        soft(frame, 0, sigma_px=coding.sigma_px) if coding.sigma_px else frame for frame in frames
+    ]
     try:
-        encoder: Any = av.CodecContext.create(coding.encoder, "w")
+        packets = video_codecs.code(
+            soft_frames, video_codecs.Coding(coding.codec, coding.options, FPS)
+        )
+        decoded = video_codecs.decode(packets, coding.codec)
     except ValueError as error:
         raise DataError(
-            f"this build of PyAV has no {coding.encoder}; install a complete one"
+            f"this build of PyAV cannot code by {coding.codec} ({error}); install a complete one"
         ) from error
-    encoder.height, encoder.width = frames.shape[1:3]
-    encoder.pix_fmt, encoder.framerate, encoder.time_base = "yuv420p", FPS, Fraction(1, FPS)
-    encoder.thread_count = 1  # with several, the bits depend on the machine
-    if coding.bit_rate:
-        encoder.bit_rate = coding.bit_rate
-    encoder.options = dict(coding.options)
-    packets = []
-    for index, pixels in enumerate(frames):
-        if coding.sigma_px:
-            pixels = soft(pixels, 0, sigma_px=coding.sigma_px)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        frame.pts = index
-        packets += encoder.encode(frame)
-    packets += encoder.encode(None)
-    decoder: Any = av.CodecContext.create(coding.decoder, "r")
-    decoder.thread_count = 1
-    decoded = [frame for packet in packets for frame in decoder.decode(packet)]
-    decoded += decoder.decode(None)
     if len(decoded) != len(frames):
         raise DataError(
-            f"{coding.encoder} returned {len(decoded)} of {len(frames)} frames; "
+            f"{coding.codec} returned {len(decoded)} of {len(frames)} frames; "
             "install a complete build of PyAV"
         )
-    return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded])
+    return np.stack([decoded[i].to_ndarray(format="rgb24") for i in range(len(frames))])
 
 
 def clip_files(folder: Path) -> list[Path]:

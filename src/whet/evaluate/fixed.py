@@ -6,17 +6,13 @@ that the same pixels come out wherever these two are installed, without PyTorch.
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from whet.degrade.programs import Pixels, in_bytes, jpeg_round_trip, resized
 from whet.evaluate.gaussian import gaussian
 
-__all__ = ["compressed", "half_spoilt", "message", "oversharpened", "soft", "zoomed"]
-
-Pixels = NDArray[np.uint8]
+__all__ = ["half_spoilt", "message", "oversharpened", "soft", "zoomed"]
 
 
 def soft(
@@ -33,27 +29,19 @@ def soft(
     blurred = gaussian(sharp.astype(np.float64), sigma_px)
     if noise:
         blurred += noise * np.random.default_rng(seed).standard_normal(blurred.shape)
-    levels = np.clip(np.rint(blurred), 0, 255).astype(np.uint8)
-    return levels if quality is None else compressed(levels, quality)
-
-
-def compressed(sharp: Pixels, quality: int) -> Pixels:
-    """Return what a JPEG of that quality holds, chroma halved as Pillow does unasked."""
-    file = io.BytesIO()
-    Image.fromarray(sharp).save(file, "JPEG", quality=quality)
-    with Image.open(file) as decoded:
-        return np.array(decoded.convert("RGB"))
+    levels = in_bytes(blurred)
+    return levels if quality is None else jpeg_round_trip(levels, quality)
 
 
 def zoomed(sharp: Pixels, factor: float, quality: int | None = None) -> Pixels:
     """Return ``sharp`` shrunk and enlarged, both bicubic, then saved as JPEG."""
     large = _resized(_shrunk(sharp, factor), sharp.shape[:2])
-    return large if quality is None else compressed(large, quality)
+    return large if quality is None else jpeg_round_trip(large, quality)
 
 
 def message(sharp: Pixels, factor: float, quality: int) -> Pixels:
     """Return what becomes of a picture in a messenger: shrunk, saved as JPEG, shown enlarged."""
-    return _resized(compressed(_shrunk(sharp, factor), quality), sharp.shape[:2])
+    return _resized(jpeg_round_trip(_shrunk(sharp, factor), quality), sharp.shape[:2])
 
 
 def oversharpened(sharp: Pixels, radius_px: float, percent: int) -> Pixels:
@@ -69,10 +57,9 @@ def half_spoilt(sharp: Pixels, spoilt: Pixels) -> Pixels:
 
 
 def _shrunk(sharp: Pixels, factor: float) -> Pixels:
-    height, width = (max(1, round(side / factor)) for side in sharp.shape[:2])
-    return _resized(sharp, (height, width))
+    height, width = sharp.shape[:2]
+    return _resized(sharp, (round(height / factor), round(width / factor)))
 
 
 def _resized(pixels: Pixels, size: tuple[int, ...]) -> Pixels:
-    image = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return np.array(image)
+    return resized(pixels, (size[0], size[1]), Image.Resampling.BICUBIC)

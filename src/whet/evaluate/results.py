@@ -32,6 +32,7 @@ __all__ = [
     "PSNR_CEILING_DB",
     "Estimate",
     "Evaluation",
+    "Origin",
     "PictureInfo",
     "Row",
     "SuiteResult",
@@ -52,6 +53,23 @@ class Estimate:
     mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What computed a row, so that anyone can tell whether theirs is the same.
+
+    Attributes:
+        file: name of the weights' file, or of what was built.
+        sha256: of that file, "" where there is none.
+        precision: "float32" or "int8".
+        runtime: what ran it.
+    """
+
+    file: str
+    sha256: str
+    precision: str
+    runtime: str
 
 
 @dataclass(frozen=True)
@@ -150,10 +168,14 @@ class Evaluation:
     Attributes:
         suites: in the order they were scored.
         whet_version: of the code that scored.
+        origins: restorer -> its weights; none for what has no weights.
+        command: that was given, "" where it was no command.
     """
 
     suites: Sequence[SuiteResult]
     whet_version: str = __version__
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    command: str = ""
 
     def together(self) -> SuiteResult | None:
         """Return all suites with something to gain as one; None where there is one at most.
@@ -174,6 +196,8 @@ class Evaluation:
         return {
             "schema": SCHEMA,
             "whet_version": self.whet_version,
+            "command": self.command,
+            "origins": {name: vars(origin) for name, origin in self.origins.items()},
             "psnr_ceiling_db": PSNR_CEILING_DB,
             "interval": (
                 f"95%, over scenes: Student's t below {FEW_SCENES} scenes, else bootstrap, "
@@ -200,7 +224,9 @@ class Evaluation:
             )
         try:
             suites = tuple(_suite_from_json(suite) for suite in data["suites"])
-            return cls(suites, str(data["whet_version"]))
+            origins = {name: Origin(**o) for name, o in data.get("origins", {}).items()}
+            version, command = str(data["whet_version"]), str(data.get("command", ""))
+            return cls(suites, version, origins, command)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"the evaluation is incomplete ({error}); score again") from error
 

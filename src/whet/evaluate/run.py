@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from whet.errors import InputError, Kind
-from whet.evaluate.baselines import BASELINES, BEST_MASK, ORACLES
+from whet.evaluate.baselines import BASELINES, BEST_MASK, ORACLES, Restorer
 from whet.evaluate.catalogue import STANDARD, named
 from whet.evaluate.metrics import chosen as metrics_chosen
 from whet.evaluate.report.html import write_report
 from whet.evaluate.report.sheets import FOLDER
 from whet.evaluate.restorers import restorers
 from whet.evaluate.results import Evaluation
-from whet.evaluate.score import Progress
+from whet.evaluate.score import Progress, scale_of
 from whet.evaluate.score import evaluate as evaluate_suites
 from whet.evaluate.suites import Suite, centred, open_pairs, open_suite, resized
 from whet.files import reason
@@ -35,9 +36,11 @@ def compare(
     baselines: Sequence[str] = ("unsharp", "cas", BEST_MASK),
     teacher: str | None = None,
     teacher_weights: Path | None = None,
+    rivals: Sequence[str] = (),
     window: tuple[int, int] | None = None,
     resize: tuple[int, int] | None = None,
     metrics: Sequence[str] = (),
+    command: str = "",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -60,6 +63,9 @@ def compare(
         resize: (width, height) to which to squash pictures as the founding run did; such scores
             compare with no other, and every table says so.
         metrics: keys of :data:`~whet.evaluate.metrics.MEASURES` beside those always computed.
+        rivals: ONNX files of other networks, see :func:`whet.evaluate.rivals.open_rival`; one
+            that enlarges is scored on suites that were shrunk by as much.
+        command: what to print in the report as the way to repeat it.
         overwrite: replace reports that exist.
 
     Raises:
@@ -82,7 +88,9 @@ def compare(
     if unknown := set(baselines) - {*BASELINES, *ORACLES}:
         known = ", ".join((*BASELINES, *ORACLES))
         raise InputError(f"no baseline {min(unknown)!r}; choose from: {known}")
-    rows = restorers(models, [b for b in baselines if b in BASELINES], teacher, teacher_weights)
+    plain = [name for name in baselines if name in BASELINES]
+    rows = restorers(models, plain, teacher, teacher_weights, rivals)
+    _check_scored(rows, chosen)
     oracles = {name: ORACLES[name] for name in baselines if name in ORACLES}
     measures = metrics_chosen(metrics)
     # Before the scoring, which may take hours.
@@ -91,9 +99,21 @@ def compare(
     evaluation = evaluate_suites(
         chosen, rows, oracles=oracles, lead=lead, metrics=measures, progress=progress
     )
+    evaluation = replace(evaluation, command=command)
     for name in REPORT_FILES:
         write_report(evaluation, out / name, overwrite=overwrite)
     return evaluation
+
+
+def _check_scored(rows: Mapping[str, Restorer], suites: Sequence[Suite]) -> None:
+    """Refuse a rival that no suite has small pictures for."""
+    scales = {1, *(suite.scale for suite in suites)}
+    for name, restorer in rows.items():
+        if (scale := scale_of(restorer)) not in scales:
+            raise InputError(
+                f"{name} enlarges by {scale}, and no suite was shrunk by as much; add one such as "
+                f"--suite bicubic-x{scale}, whole pictures"
+            )
 
 
 def _make_folder(out: Path) -> None:

@@ -24,7 +24,7 @@ from whet.evaluate.suites import Item, Suite
 from whet.evaluate.triplets import Gallery
 from whet.metrics import METRICS, Accumulator, Metric
 
-__all__ = ["Progress", "evaluate", "score"]
+__all__ = ["Progress", "evaluate", "scale_of", "score"]
 
 Pixels = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
@@ -54,7 +54,8 @@ def evaluate(
         )
         for suite in suites
     ]
-    return Evaluation(tuple(results))
+    origins = {name: r.origin for name, r in restorers.items() if hasattr(r, "origin")}
+    return Evaluation(tuple(results), origins=origins)
 
 
 def score(
@@ -84,9 +85,12 @@ def score(
         InputError: the suite is empty, or a restorer returns another shape or type.
     """
     chosen = {name: oracle(_compared(suite)) for name, oracle in oracles.items()}
-    everyone = {IDENTITY: identity, **restorers, **chosen}
+    able = {name: r for name, r in restorers.items() if scale_of(r) in (1, suite.scale)}
+    everyone = {IDENTITY: identity, **able, **chosen}
     shown = {*BASELINES, *chosen}
     lead = lead or next((name for name in everyone if name not in shown), list(everyone)[-1])
+    if lead in restorers and lead not in everyone:
+        lead = next((name for name in everyone if name not in shown), IDENTITY)
     if lead not in everyone:
         raise InputError(f"no restorer is called {lead!r}; there are {', '.join(everyone)}")
     totals = {name: Accumulator(metrics) for name in everyone}
@@ -120,13 +124,22 @@ def score(
     )
 
 
+def scale_of(restorer: Restorer) -> int:
+    """Return by how much a restorer enlarges; above 1 it is given the small picture."""
+    return int(getattr(restorer, "scale", 1))
+
+
 def _compared(suite: Suite) -> Iterator[tuple[Pixels, Pixels]]:
     for item in suite:
         yield item.compared(item.degraded), item.compared(item.sharp)
 
 
 def _restore(name: str, restorer: Restorer, item: Item) -> Pixels:
-    restored = restorer(item.degraded)
+    if scale_of(restorer) > 1 and item.small is not None:
+        height, width = item.degraded.shape[:2]
+        restored = restorer(item.small)[:height, :width]
+    else:
+        restored = restorer(item.degraded)
     if restored.shape != item.degraded.shape or restored.dtype != np.uint8:
         raise InputError(
             f"{name} returned {restored.dtype} {restored.shape} for {item.name}, "

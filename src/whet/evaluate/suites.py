@@ -50,6 +50,7 @@ class Item:
         group: category by which means are broken down, "" for none.
         note: what was done to the picture, "" for nothing.
         columns: (first, end) of those that are compared, None for all of them.
+        small: the degraded picture before it was enlarged by a whole factor, where it was.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Item:
     group: str = ""
     note: str = ""
     columns: tuple[int, int] | None = None
+    small: Pixels | None = None
 
     def compared(self, pixels: Pixels) -> Pixels:
         """Return the part of a picture of this item's size that is compared."""
@@ -77,6 +79,8 @@ class Suite:
         resized_to: (width, height) to which pictures were squashed, or None. A
             score on resized pictures is not comparable with any other.
         family: suites that are summarised together, "" for none.
+        scale: the whole factor by which its pictures were enlarged, 1 for none: where it is more,
+            items have a ``small`` picture.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Suite:
     load: Callable[[], Iterator[Item]]
     resized_to: tuple[int, int] | None = None
     family: str = ""
+    scale: int = 1
 
     def __iter__(self) -> Iterator[Item]:
         return self.load()
@@ -128,7 +133,7 @@ def open_suite(
         )
     _check_limit(limit)
     spec = SUITES[name]
-    views = spec.views or _degrader(spec.degradation)
+    views = spec.views or _degrader(spec.degradation, spec.scale)
     sources = _sources(spec, photos, limit, clips)
 
     def load() -> Iterator[Item]:
@@ -137,7 +142,7 @@ def open_suite(
                 yield _item(source, view, spec.degradation)
 
     count = len(sources) * spec.per_source
-    return Suite(name, spec.description, count, load, family=spec.family)
+    return Suite(name, spec.description, count, load, family=spec.family, scale=spec.scale)
 
 
 def _sources(
@@ -165,7 +170,16 @@ def _photo(pair: Pair, *, moved: bool) -> Pixels:
 
 def _item(source: _Source, view: View, note: str) -> Item:
     name = f"{source.name}, {view.label}" if view.label else source.name
-    return Item(name, view.degraded, view.sharp, source.scene, source.group, note, view.columns)
+    return Item(
+        name,
+        view.degraded,
+        view.sharp,
+        source.scene,
+        source.group,
+        note,
+        view.columns,
+        view.small,
+    )
 
 
 def open_pairs(
@@ -196,17 +210,19 @@ def open_pairs(
             if pair.degraded is None:
                 continue
             sharp, degraded = _read(pair.sharp), _read(pair.degraded)
-            note = ""
+            note, small = "", None
             if pair.scale > 1:
-                degraded = _enlarged(degraded, sharp.shape[:2])
+                small, degraded = degraded, _enlarged(degraded, sharp.shape[:2])
                 note = f"enlarged by {pair.scale}, bicubic"
-            yield Item(pair.name, degraded, sharp, pair.scene, pair.name.partition("/")[0], note)
+            group = pair.name.partition("/")[0]
+            yield Item(pair.name, degraded, sharp, pair.scene, group, note, small=small)
 
     return Suite(
         root.name or kind,
         f"real degraded and sharp pictures of the folder {root.name}",
         len(pairs),
         load,
+        scale=pairs[0].scale,
     )
 
 
@@ -230,10 +246,10 @@ def resized(suite: Suite, width: int, height: int) -> Suite:
     def load() -> Iterator[Item]:
         for item in suite:
             degraded, sharp = squash(item.degraded), squash(item.sharp)
-            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item))
+            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item), small=None)
 
     name = f"{suite.name}, RESIZED to {width} x {height}"
-    return replace(suite, name=name, load=load, resized_to=(width, height))
+    return replace(suite, name=name, load=load, resized_to=(width, height), scale=1)
 
 
 def centred(suite: Suite, width: int, height: int) -> Suite:
@@ -258,9 +274,9 @@ def centred(suite: Suite, width: int, height: int) -> Suite:
     def load() -> Iterator[Item]:
         for item in suite:
             degraded, sharp = window(item.degraded), window(item.sharp)
-            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item))
+            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item), small=None)
 
-    return replace(suite, name=f"{suite.name}, middle {width} x {height}", load=load)
+    return replace(suite, name=f"{suite.name}, middle {width} x {height}", load=load, scale=1)
 
 
 def _seed(suite: str, picture: str) -> int:
@@ -293,18 +309,24 @@ def _read(path: Path) -> Pixels:
     return pixels.astype(np.uint8)
 
 
-def _degrader(name: str) -> Views:
+def _degrader(name: str, scale: int) -> Views:
     """Return the degradation's views; PyTorch is imported here at the latest."""
     _require_torch()
     import torch
+    from torch import Tensor
 
-    from whet.degrade.registry import degrade
+    from whet.degrade.registry import degrade, shrunk
+
+    def levels(picture: Tensor) -> Pixels:
+        rounded: Pixels = (
+            (picture[0].permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
+        )
+        return rounded
 
     def views(sharp: Pixels, seed: int) -> list[View]:
         tensor = torch.tensor(sharp).permute(2, 0, 1)[None].float() / 255
-        degraded = degrade(name, tensor, [seed])[0].permute(1, 2, 0)
-        levels: Pixels = (degraded * 255).round().to(torch.uint8).contiguous().numpy()
-        return [View(levels, sharp)]
+        small = levels(shrunk(tensor, scale)) if scale > 1 else None
+        return [View(levels(degrade(name, tensor, [seed])), sharp, small=small)]
 
     return views
 

@@ -114,6 +114,7 @@ def to_html(
         parts.append(_section(index, suite, pictures))
     if chart := curves(log):
         parts.append(f'<section id="training"><h2>Training</h2><p></p>{chart}</section>')
+    parts.append(_origins(evaluation))
     parts.append(f"</main><footer><p>{escape(READING)}</p></footer>")
     page = (
         resources.files("whet.evaluate.report").joinpath("report.html").read_text(encoding="utf-8")
@@ -217,6 +218,20 @@ def _halves(suites: Sequence[SuiteResult]) -> str:
         cells = [escape(row.point), escape(row.restorer), *gains, percent(row.kept), sharp]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return _summary("Half sharp, half soft", "", heads, lines)
+
+
+def _origins(evaluation: Evaluation) -> str:
+    """Return the command and the weights of every row that has some."""
+    lines = [
+        "<tr>"
+        + "".join(
+            f"<td>{escape(cell)}</td>" for cell in (name, o.file, o.sha256, o.precision, o.runtime)
+        )
+        + "</tr>"
+        for name, o in evaluation.origins.items()
+    ]
+    heads = ["row", "weights", "sha256", "precision", "runtime"]
+    return _summary("What was scored", evaluation.command, heads, lines)
 
 
 def _summary(title: str, words: str, heads: Sequence[str], lines: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ def to_markdown(evaluation: Evaluation) -> str:
 
     Suites with pictures refer to the sheets of :mod:`whet.evaluate.report.sheets` beside the text.
     """
-    lines = [READING, ""]
+    lines = [READING, "", *_markdown_origins(evaluation)]
     whole = evaluation.together()
     if len(evaluation.suites) > 1:
         lines += ["## overview", "", *_markdown_overview(evaluation.suites, whole)]
@@ -65,6 +65,19 @@ def _markdown_overview(suites: Sequence[SuiteResult], whole: SuiteResult | None)
         cells = [_overview_text(rows[name]) if name in rows else "" for name in names]
         lines.append(_line([suite.name, *cells]))
     return [*lines, ""]
+
+
+def _markdown_origins(evaluation: Evaluation) -> list[str]:
+    """Return the command and the weights of every row that has some."""
+    lines = [f"    {evaluation.command}", ""] if evaluation.command else []
+    if evaluation.origins:
+        lines += _head(["row", "weights", "sha256", "precision", "runtime"])
+        lines += [
+            _line([name, o.file, o.sha256[:16], o.precision, o.runtime])
+            for name, o in evaluation.origins.items()
+        ]
+        lines.append("")
+    return lines
 
 
 def _markdown_families(suites: Sequence[SuiteResult]) -> list[str]:
