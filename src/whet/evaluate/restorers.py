@@ -38,7 +38,9 @@ def restorers(
     labels = [Path(model).stem for model in models]
     for label in labels:
         _check_free(label, [*BASELINES, *ORACLES, teacher, *labels], 1)
-    opened_rows = {label: opened(model) for label, model in zip(labels, models, strict=True)}
+    opened_rows: dict[str, Restorer] = {
+        label: opened(model) for label, model in zip(labels, models, strict=True)
+    }
     opened_rows |= {name: BASELINES[name] for name in baselines}
     if teacher:
         opened_rows[teacher] = taught(teacher, weights)
