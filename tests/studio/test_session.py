@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tests.commandline import whet
 from tests.conftest import photograph_like
+from tests.image.test_sharpness import moved, shapes
 
 from whet.errors import InputError, ModelError
 from whet.image import Picture, read, write
@@ -117,9 +118,10 @@ def test_a_tile_that_blows_up_is_left_as_it_was(own: Own) -> None:
     image[:, 300:] = 255 - image[:, 300:] // 8  # bright on the right
     session = open_studio(own("y = y * 1e9 if x[..., 20:].mean() > 0.6 else y"))
     restored = session.restore(image)
-    (note,) = session.take_notes()
+    note, sharp = session.take_notes()
     assert "1 of 2 tiles" in note
     assert "(192, 0)" in note
+    assert "looked sharp before" in sharp
     assert session.take_notes() == ()
     np.testing.assert_array_equal(restored[:, 256:], image[:, 256:])
     assert (restored[:, :192] != image[:, :192]).any()
@@ -234,6 +236,15 @@ def test_the_command_keeps_alpha_and_prints_what_went_astray(own: Own, tmp_path:
     assert result.alpha is not None
     np.testing.assert_array_equal(result.alpha, alpha)
     np.testing.assert_array_equal(result.pixels, image)
+
+
+def test_motion_that_a_small_network_leaves_is_said_once(tmp_path: Path) -> None:
+    source, still = tmp_path / "moved.png", tmp_path / "still.png"
+    source.write_bytes(_png(moved(shapes(0), 20, 1)))
+    still.write_bytes(_png(shapes(0)))
+    done = whet("image", source, "--model", "nano")
+    assert "moved.png: this looks like motion blur; --model maxim takes about" in done.err
+    assert "motion" not in whet("image", still, "--model", "nano").err
 
 
 def test_models_names_heavy_networks_and_their_licences() -> None:

@@ -34,7 +34,7 @@ def image(
     as_json: AsJson = False,
 ) -> None:
     """Sharpen pictures: files, folders and globs, with everything they carry kept."""
-    from whet.cli.studio import opened
+    from whet.cli.studio import motion_advice, opened
     from whet.image import MAX_PIXELS
     from whet.stills.files import restore_files
     from whet.studio import forget_kept, is_heavy
@@ -62,6 +62,8 @@ def image(
     for restored in report.done:
         for sentence in restored.notes:
             note(f"{restored.job.source}: {sentence}")
+        if restored.still_blurred and not is_heavy(model) and not quiet:
+            note(f"{restored.job.source}: {motion_advice(*restored.still_blurred)}")
     for job in report.skipped:
         note(f"{job.target} exists and was left alone; --overwrite replaces it")
     for job, error in report.failed:

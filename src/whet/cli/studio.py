@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from whet.cli.console import line, note
-from whet.studio import STUDIO, duration, open_model
+from whet.studio import STUDIO, duration, expected_seconds, open_model
 
 if TYPE_CHECKING:
     from whet.runtime import Session
 
-__all__ = ["opened", "say_how_long"]
+__all__ = ["motion_advice", "opened", "say_how_long"]
 
 
 @contextmanager
@@ -57,6 +57,12 @@ def opened(
         except KeyboardInterrupt:
             note("interrupted: finished tiles are kept, and the same command goes on from them")
             raise typer.Exit(130) from None
+
+
+def motion_advice(height: int, width: int) -> str:
+    """Say what helps against motion blur that a small network did not mend, and what it takes."""
+    takes = duration(expected_seconds(height, width))
+    return f"this looks like motion blur; --model maxim takes {takes}"
 
 
 def say_how_long(session: Session, source: Path, *, resume: bool, quiet: bool) -> None:

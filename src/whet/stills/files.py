@@ -23,6 +23,7 @@ from whet import image
 from whet.errors import ImageError, Kind, WhetError
 from whet.files import reason
 from whet.image import MAX_PIXELS, Picture
+from whet.image.sharpness import looks_motion_blurred
 from whet.stills.jobs import Job, plan
 from whet.stills.picture import (
     is_large_tiff,
@@ -48,12 +49,14 @@ class Restored:
         compared: the side-by-side picture, where one was asked for.
         notes: what could not be kept, in sentences.
         seconds: time in the session, without decoding and encoding.
+        still_blurred: height and width, where the result looks blurred by motion.
     """
 
     job: Job
     compared: Path | None
     notes: tuple[str, ...]
     seconds: float
+    still_blurred: tuple[int, int] | None = None
 
 
 @dataclass
@@ -138,11 +141,13 @@ def _finish(
 ) -> Restored:
     """Encode and write one job's pictures, and give the result its source's times."""
     notes = after.metadata.notes
+    height, width = after.pixels.shape[:2]
+    blurred = (height, width) if looks_motion_blurred(after.pixels) else None
     if job.to_pipe:
         shown = side_by_side(before, after) if options.compare else after
         notes += image.write(shown, sys.stdout.buffer, quality=options.quality)
         sys.stdout.buffer.flush()
-        return Restored(job, None, notes, seconds)
+        return Restored(job, None, notes, seconds, blurred)
     _make_folder(job.target.parent)
     compared = None
     if options.compare:
@@ -154,7 +159,7 @@ def _finish(
             image.write(pair, compared, quality=options.quality, overwrite=options.overwrite)
     notes += image.write(after, job.target, quality=options.quality, overwrite=options.overwrite)
     _keep_times(job)
-    return Restored(job, compared, notes, seconds)
+    return Restored(job, compared, notes, seconds, blurred)
 
 
 def _make_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "STUDIO",
     "HeavyModel",
     "duration",
+    "expected_seconds",
     "forget_kept",
     "is_heavy",
     "open_model",
@@ -74,7 +75,7 @@ MAXIM_TILING = Tiling(size=256, overlap=64, multiple=64)
 of two 512 x 512 pairs gave 32.54 and 27.70 dB where the whole gave 32.55 and 27.86; without
 overlap 31.88 and 27.37."""
 
-_MAXIM_KMAC_PER_PX = 2280.0
+MAXIM_KMAC_PER_PX = 2280.0
 
 
 def is_heavy(model: str | Path) -> bool:
@@ -129,6 +130,17 @@ def open_studio(
     return _maxim(str(model), named, automatic()[0] if runtime == "auto" else runtime, threads)
 
 
+def expected_seconds(height: int, width: int) -> float:
+    """Return about how long MAXIM takes for a picture here, without opening it."""
+    from whet.studio.graph_network import precision_of
+    from whet.studio.session import expected_seconds as expected
+
+    runtime = automatic()[0]
+    runtime = "onnxruntime" if runtime == "torch" else runtime
+    precision = precision_of(runtime)
+    return expected("maxim", runtime, precision, MAXIM_TILING, MAXIM_KMAC_PER_PX, (height, width))
+
+
 def forget_kept(session: Session) -> None:
     """Remove the tiles that a heavy session kept of pictures whose results are safe now."""
     forget = getattr(session, "forget", None)
@@ -169,7 +181,7 @@ def _maxim(model: str, named: HeavyModel, runtime: str, threads: int | None) -> 
         architecture="maxim",
         multiple=MAXIM_TILING.multiple,
         halo=MAXIM_TILING.overlap,
-        kmac_per_px=_MAXIM_KMAC_PER_PX,
+        kmac_per_px=MAXIM_KMAC_PER_PX,
         parameters=item.parameters,
         version=item.version,
         licences=(item.licence,),

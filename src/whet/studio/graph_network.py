@@ -24,11 +24,16 @@ from whet.runtime.openvino_engine import properties
 from whet.runtime.telemetry import silence
 from whet.studio.tiles import Tiling
 
-__all__ = ["GraphNetwork", "GraphRuntime"]
+__all__ = ["GraphNetwork", "GraphRuntime", "precision_of"]
 
 Floats = NDArray[np.float32]
 GraphRuntime = Literal["openvino", "onnxruntime"]
 Run = Callable[[Floats], Floats]
+
+
+def precision_of(runtime: str) -> str:
+    """Return what a runtime computes in here."""
+    return "bf16" if runtime == "openvino" and bfloat16_is_fast() else "f32"
 
 
 class GraphNetwork:
@@ -49,7 +54,7 @@ class GraphNetwork:
         threads: int | None,
     ) -> None:
         self.tiling = tiling
-        self.precision = "bf16" if runtime == "openvino" and bfloat16_is_fast() else "f32"
+        self.precision = precision_of(runtime)
         self._write, self._runtime, self._threads = write, runtime, threads
         self._prepared: tuple[tuple[int, int], Run] | None = None
 

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.card import Card
+from whet.image.sharpness import sharpness
 from whet.runtime.session import check_picture
 from whet.runtime.tiling import pad_to_multiple
 from whet.studio.kept_tiles import KeptTiles, forget_old
 from whet.studio.pace import Pace
 from whet.studio.tiles import Box, Tiling, astray, blend_rows, boxes
 
-__all__ = ["HeavyNetwork", "StudioSession", "TileDone"]
+__all__ = ["HeavyNetwork", "StudioSession", "TileDone", "expected_seconds"]
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[Any]
@@ -26,6 +27,7 @@ Pixels = NDArray[Any]
 _KEPT_PICTURES = 32
 """Finished pictures whose tiles stay until the results are safe: more than a part of a video."""
 _FULL = np.float32(65535)
+_SHARP = 0.24  # as the gate of videos has it
 
 
 class HeavyNetwork(Protocol):
@@ -80,7 +82,7 @@ class StudioSession:
         self.card = card
         self.runtime = runtime
         self.on_tile: Callable[[TileDone], None] | None = None
-        self.pace = Pace(f"{card.name} {network.precision} {runtime} {network.tiling.size}")
+        self.pace = _pace(card.name, runtime, network.precision, network.tiling)
         self._network = network
         self._finished: list[KeptTiles] = []
         self._notes: list[str] = []
@@ -104,14 +106,19 @@ class StudioSession:
             part = slice(top, top + len(band))
             restored[part] = _mixed(image[part], band, strength)
         self._notes += run.notes
+        measured = sharpness(image)
+        if measured is not None and measured >= _SHARP:
+            self._notes.append(
+                f"the picture looked sharp before, which {self.card.name} is not made for; "
+                "compare the two, or give a smaller --strength"
+            )
         self._finish(kept)
         return restored
 
     def estimate_seconds(self, height: int, width: int) -> float:
         """Return about how long a picture takes: as the last ones did, or by its arithmetic."""
-        tiles = sum(len(row) for row in boxes(height, width, self._network.tiling))
-        multiply_adds = self.card.kmac_per_px * 1e3 * self._network.tiling.size**2
-        return tiles * self.pace.seconds(multiply_adds)
+        tiling, size = self._network.tiling, (height, width)
+        return _expected(self.pace, tiling, self.card.kmac_per_px, size)
 
     def take_notes(self) -> tuple[str, ...]:
         """Return what was to be said since the last call, in sentences."""
@@ -143,6 +150,27 @@ class StudioSession:
         self._finished.append(kept)
         if len(self._finished) > _KEPT_PICTURES:
             self._finished.pop(0).remove()
+
+
+def expected_seconds(
+    name: str,
+    runtime: str,
+    precision: str,
+    tiling: Tiling,
+    kmac_per_px: float,
+    size: tuple[int, int],
+) -> float:
+    """Return about how long a network takes for a picture of (height, width), unopened."""
+    return _expected(_pace(name, runtime, precision, tiling), tiling, kmac_per_px, size)
+
+
+def _pace(name: str, runtime: str, precision: str, tiling: Tiling) -> Pace:
+    return Pace(f"{name} {precision} {runtime} {tiling.size}")
+
+
+def _expected(pace: Pace, tiling: Tiling, kmac_per_px: float, size: tuple[int, int]) -> float:
+    tiles = sum(len(row) for row in boxes(*size, tiling))
+    return tiles * pace.seconds(kmac_per_px * 1e3 * tiling.size**2)
 
 
 class _Run:
