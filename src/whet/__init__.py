@@ -1,5 +1,7 @@
 """Sharpen images, video and live calls with networks small enough to run anywhere.
 
+What is named in ``__all__`` is promised; everything below it may change.
+
 >>> import whet
 >>> sharp = whet.sharpen("photo.jpg")            # doctest: +SKIP
 >>> session = whet.load("small")                 # doctest: +SKIP
@@ -8,16 +10,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from whet import errors
 from whet.version import __version__
 
 if TYPE_CHECKING:
     from whet.runtime import Session
     from whet.stills.in_memory import Restoration
+    from whet.video.run import RestoredVideo
 
-__all__ = ["__version__", "load", "restore", "sharpen"]
+__all__ = [
+    "Session",
+    "__version__",
+    "errors",
+    "load",
+    "restore",
+    "sharpen",
+    "sharpen_video",
+]
 
 Image = TypeVar("Image")
 
@@ -82,3 +95,70 @@ def restore(
     restored = restore_anything(session, image, strength)
     forget_kept(session)
     return restored
+
+
+def sharpen_video(
+    source: str | Path,
+    target: str | Path | None = None,
+    model: str | Path | Session = "nano",
+    *,
+    strength: float = 1.0,
+    codec: str | None = None,
+    crf: int | None = None,
+    preset: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> RestoredVideo:
+    """Sharpen a video file; sound, subtitles, chapters and times stay as they are.
+
+    Args:
+        source: a file that FFmpeg can read.
+        target: where to write; None means ``NAME-whet`` beside the source.
+        model: as for :func:`load`, or an open session.
+        strength: 0 leaves the frames as they are, 1 is full, up to 2.
+        codec: "h264", "hevc", "av1", "vp9", "ffv1" or an encoder's name; None takes the
+            container's usual one.
+        crf: constant rate factor, lower is better and larger; None takes the codec's default.
+        preset: the encoder's speed setting; None takes the codec's default.
+        resume: keep what is finished until all is, and go on behind it.
+        overwrite: whether an existing file may be replaced.
+        progress: called after every frame with the number done and the number expected,
+            None where the file does not say.
+
+    Returns:
+        ``target``, ``frames``, ``seconds``, ``interrupted`` and ``notes``.
+
+    Raises:
+        MediaError: the source cannot be read, or the target cannot be written.
+        ModelError: the model cannot be used.
+    """
+    from whet.studio import forget_kept
+    from whet.video.run import restore_video
+
+    session = load(model) if isinstance(model, (str, Path)) else model
+    made = restore_video(
+        session,
+        source,
+        target,
+        strength=strength,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    if session is not model and not made.interrupted:
+        forget_kept(session)
+    return made
+
+
+def __getattr__(name: str) -> object:
+    # The protocol's module loads the reader of model files, for which nobody waits who does not
+    # ask for it.
+    if name == "Session":
+        from whet.runtime import Session
+
+        return Session
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
