@@ -26,7 +26,7 @@ from whet.video.run import RestoredVideo
 STABLE = {
     "image": "inputs --output -o --model -m --strength --compare --quality --format --runtime "
     "--threads --max-pixels --overwrite --quiet -q --json",
-    "video": "source --output -o --model -m --strength --gate --no-gate --resume --runtime "
+    "video": "inputs --output -o --model -m --strength --gate --no-gate --resume --runtime "
     "--threads --overwrite --quiet --json",
     "bench": "--model -m --runtime --sizes --threads --rounds --seconds --frames --rivals "
     "--no-rivals --memory --no-memory --peak --no-peak --output -o --overwrite --quiet -q --json",

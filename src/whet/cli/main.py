@@ -7,7 +7,9 @@ imported before a command needs it.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -67,6 +69,9 @@ app.add_typer(study.study, name="study")
 
 def main() -> None:
     """Entry point of the ``whet`` command."""
+    # As Ctrl-C does, the signal that ends a service leaves by way of all that cleans up.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app(prog_name="whet")
     except WhetError as error:

@@ -10,7 +10,10 @@ __all__ = ["with_remedy"]
 
 REMEDIES: Mapping[Kind, Mapping[str, str]] = {
     Kind.EXISTS: {"--overwrite": "--overwrite replaces it"},
+    Kind.INTERLACED: {"--deinterlace": "--deinterlace makes a picture of each field"},
     Kind.SALVAGEABLE: {"--accept-damaged": "--accept-damaged restores what is there"},
+    Kind.SOUND: {"--audio": "--audio aac (or opus, for .webm) converts it"},
+    Kind.SUBTITLES: {"--drop-subtitles": "--drop-subtitles leaves it out"},
     Kind.TOO_LARGE: {"--max-pixels": "if you trust the file, raise the limit with --max-pixels"},
 }
 """Kind -> option -> sentence; the first option that the command has is told."""

@@ -33,7 +33,7 @@ class _JoinedSink(VideoSink):
 
     def put_encoded(self, packet: Any, pts: int, dts: int, duration: int) -> None:
         packet.pts, packet.dts, packet.duration = pts, dts, duration
-        packet.time_base = self._source.time_base
+        packet.time_base = self.time_base
         packet.stream = self._video
         self.output.mux_one(packet)
 

@@ -166,9 +166,7 @@ def codec_named(name: str) -> Codec:
             f"this FFmpeg has no encoder {name!r}; choose one of: {known}", Kind.UNSUPPORTED
         ) from None
     if kind != "video":
-        raise MediaError(
-            f"{name} encodes {kind}, no pictures; choose one of: {known} (--audio is for sound)"
-        )
+        raise MediaError(f"{name} encodes {kind}, no pictures; choose one of: {known}")
     return codec
 
 
@@ -198,19 +196,18 @@ def encoder_for(source: Any, encoding: Encoding) -> Codec:
     codec = _same(source) if name == SAME else codec_named(name)
     if encoding.crf is not None:
         if codec.crf is None and codec.encoder in {c.encoder for c in CODECS.values()}:
-            raise MediaError(f"{name} has no --crf: it loses nothing; leave it out")
+            raise MediaError(f"{name} has no CRF: it loses nothing; leave it out")
         if codec.most_crf is not None and not 0 <= encoding.crf <= codec.most_crf:
-            raise MediaError(
-                f"--crf {encoding.crf} is none of {name}'s; give 0 to {codec.most_crf}"
-            )
+            most = codec.most_crf
+            raise MediaError(f"{name} has no CRF {encoding.crf}; choose 0 (best) to {most}")
     if encoding.preset and codec.presets and encoding.preset not in codec.presets:
         raise MediaError(
             f"{name} has no preset {encoding.preset!r}; choose one of: {', '.join(codec.presets)}"
         )
     if source.interlaced and codec.encoder not in _WITH_FIELDS:
         raise MediaError(
-            f"{source.path} is interlaced, which {name} cannot keep; add --deinterlace, "
-            "or choose --codec h264"
+            f"{source.path} is interlaced, which {name} cannot keep; H.264 in .mp4 or .mkv can",
+            Kind.INTERLACED,
         )
     return codec
 
@@ -230,6 +227,6 @@ def _same(source: Any) -> Codec:
     except av.codec.codec.UnknownCodecError:
         raise MediaError(
             f"{source.path} is in {name}, which this FFmpeg cannot write; "
-            f"choose --codec with one of: {', '.join(CODECS)}"
+            f"choose one of: {', '.join(CODECS)}"
         ) from None
     return codec

@@ -65,6 +65,7 @@ def _wanted(source: Any, encoder: Any, alpha: bool) -> Iterator[str]:
             yield name
         if is_rgb(first.format):
             yield from (f"{'gbrap' if alpha else 'gbrp'}{end}" for end in depths)
+            yield "bgra" if alpha else "bgr0"
     if not is_rgb(first.format) and len(first.format.components) <= 2:
         yield from (f"gray{end}" for end in depths)
     for sampling in _samplings(source, encoder.name):
@@ -75,7 +76,8 @@ def _wanted(source: Any, encoder: Any, alpha: bool) -> Iterator[str]:
 def _samplings(source: Any, encoder: str) -> Iterator[str]:
     first = source.first
     if is_rgb(first.format):
-        animated = source.stream.codec_context.name in _ANIMATED
+        name = source.stream.codec_context.name
+        animated = name in _ANIMATED or source.path.suffix.lower() == ".webp"
         kinds: tuple[str, ...] = ("420",) if animated else ("444",)
     elif len(first.format.components) <= 2:
         kinds = ("420",)
@@ -112,5 +114,5 @@ def _losses(source: Any, encoder: str, chosen: Any) -> Iterator[str]:
     sizes = [(f.chroma_width(1920), f.chroma_height(1080)) for f in (old, chosen)]
     if sizes[1] < sizes[0] or sizes[1][1] < sizes[0][1]:
         yield f"colour is stored at a lower resolution ({chosen.name}): {encoder} takes no more"
-    elif sizes[1] != sizes[0] and old.name[:6] == "yuv420":
-        yield f"an odd width or height needs {chosen.name[3:6]} chroma, which few players take"
+    elif sizes[1] != sizes[0] and (source.first.width % 2 or source.first.height % 2):
+        yield f"an odd width or height needs {chosen.name}, which few players take"

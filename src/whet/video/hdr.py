@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from whet.video.carried import carried
+
 __all__ = ["light_options"]
 
 _MASTERING = struct.Struct("=20i2i")  # AVMasteringDisplayMetadata: ten fractions, two flags
@@ -35,7 +37,7 @@ def light_options(frame: Any, encoder: str, options: Mapping[str, str]) -> dict[
 
 def _levels(frame: Any) -> tuple[list[Fraction] | None, tuple[int, int] | None]:
     """Return x and y of red, green, blue and white, least and most cd/m2; and content levels."""
-    data = {str(side.type.name): bytes(side) for side in frame.side_data}
+    data = carried(frame)
     mastering, light = data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")
     display = None
     if mastering and len(mastering) >= _MASTERING.size:

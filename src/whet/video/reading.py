@@ -10,13 +10,16 @@ from typing import Any
 
 import av
 import av.error
+from av.stream import Discard
 
 from whet.errors import Kind, MediaError
 from whet.files import reason
+from whet.video.animation import webp_as_video
 from whet.video.timeline import Timeline, move
 
-__all__ = ["Span", "end_s", "is_cover", "open_input", "packets", "when_s", "why"]
+__all__ = ["Span", "count_packets", "end_s", "is_cover", "open_input", "packets", "when_s", "why"]
 
+_COUNTED_BYTES = 2**28  # a quarter of a gigabyte is read in well under a second
 _BEHIND_S = 2  # by which sound may lie behind the picture in a file
 
 
@@ -65,7 +68,8 @@ def open_input(path: Path) -> Any:
             raise MediaError(
                 f"{path} is empty (0 bytes); get a complete copy of the file", Kind.UNKNOWN
             )
-        return av.open(str(path), metadata_errors="replace")
+        moving = webp_as_video(path)
+        container = av.open(moving or str(path), metadata_errors="replace")
     except av.error.InvalidDataError as error:
         raise MediaError(
             f"{path} is no video, or it is incomplete (its index is missing); "
@@ -74,6 +78,32 @@ def open_input(path: Path) -> Any:
         ) from error
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{path} cannot be read: {why(error)}") from error
+    if _is_still(container, path):
+        container.close()
+        raise MediaError(f"{path} is a picture and no video; use: whet image {path}", Kind.UNKNOWN)
+    return container
+
+
+def _is_still(container: Any, path: Path) -> bool:
+    if container.format.name == "image2":
+        return "%" not in path.name and "*" not in path.name
+    brand = container.metadata.get("major_brand", "")
+    return container.format.name.endswith("_pipe") or brand in ("heic", "heix", "mif1", "avif")
+
+
+def count_packets(path: Path, video: int) -> int | None:
+    """Return how many packets a stream has by reading them; None where that would take long."""
+    try:
+        if path.stat().st_size > _COUNTED_BYTES:
+            return None
+        with open_input(path) as container:
+            for stream in container.streams:
+                if stream.index != video:
+                    stream.discard = Discard.all
+            stream = container.streams[video]
+            return sum(1 for packet in container.demux(stream) if packet.size)
+    except (av.error.FFmpegError, OSError):
+        return None
 
 
 def packets(container: Any, timeline: Timeline, video: int, span: Span) -> Iterator[Any]:

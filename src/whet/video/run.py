@@ -7,8 +7,8 @@ its encoded segments beside it, see :mod:`whet.video.segments`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,13 @@ from whet.errors import Kind, MediaError
 from whet.files import replacing
 from whet.video import segments
 from whet.video.concat import join
-from whet.video.encoding import CONTAINERS, Encoding, usual_codec
+from whet.video.digest import write_digest
+from whet.video.encoding import CONTAINERS, SAME, Container, Encoding, usual_codec
 from whet.video.frames import Treatment
+from whet.video.inventory import inventory
+from whet.video.jobs import default_target
 from whet.video.pipeline import Outcome, Sink, run
-from whet.video.reading import why
+from whet.video.reading import Span, why
 from whet.video.segments import SegmentsSink, fingerprint, remove_segments, segments_folder
 from whet.video.sharpness_gate import Gate
 from whet.video.sink import VideoSink
@@ -30,7 +33,9 @@ from whet.video.source import VideoSource
 if TYPE_CHECKING:
     from whet.runtime import Session
 
-__all__ = ["RestoredVideo", "default_target", "restore_video"]
+__all__ = ["RestoredVideo", "container_of", "default_target", "restore_video"]
+
+_PROFESSIONAL = (".mxf", ".dv", ".gxf")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class RestoredVideo:
         notes: what was wrong with the source or could not be kept, in sentences.
         passed: how many of the frames were sharp and are as they were.
         kept: how many of them an earlier run had finished.
+        same, changed, lost: what of the source the result holds, read from both
+            (:class:`~whet.video.inventory.Inventory`); empty after an interruption.
+        framemd5: file of the frames' checksums, where they were asked for.
         resumable: finished segments are kept, and the same call goes on behind them.
     """
 
@@ -57,6 +65,10 @@ class RestoredVideo:
     passed: int = 0
     kept: int = 0
     resumable: bool = False
+    same: tuple[str, ...] = ()
+    changed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
+    framemd5: Path | None = None
 
     @property
     def summary(self) -> str:
@@ -70,17 +82,18 @@ class RestoredVideo:
         return words
 
     @property
+    def what_was_kept(self) -> str:
+        """What of the source the result holds, and what is another now."""
+        changes = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in self.changed.items())
+        words = [f"kept: {', '.join(self.same)}"] if self.same else []
+        return "; ".join([*words, f"changed: {changes}"] if changes else words)
+
+    @property
     def how_it_ended(self) -> str:
         """What is left after Ctrl-C."""
         if self.resumable:
             return f"interrupted: {self.target} keeps {self.frames} frames"
         return f"interrupted: {self.target} plays, and holds the first {self.frames} frames"
-
-
-def default_target(source: Path) -> Path:
-    """Return ``NAME-whet.SUFFIX`` beside the source; .mp4 where its container is only read."""
-    suffix = source.suffix if source.suffix.lower() in CONTAINERS else ".mp4"
-    return source.with_name(f"{source.stem}-whet{suffix}")
 
 
 def restore_video(
@@ -96,6 +109,11 @@ def restore_video(
     steady: bool = True,
     resume: bool = False,
     deinterlace: bool = False,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    audio: str | None = None,
+    subtitles: bool = True,
+    framemd5: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> RestoredVideo:
@@ -107,7 +125,7 @@ def restore_video(
         target: where to write; None means :func:`default_target`. It appears
             when it is complete.
         strength: scales what restoration changes, 0 to 2.
-        codec: a key of ``video_sink.CODECS`` or an encoder's name; None takes the
+        codec: a key of ``encoding.CODECS``, an encoder's name, or "same"; None takes the
             container's usual one.
         crf: constant rate factor, lower is better and larger.
         preset: the encoder's speed setting.
@@ -116,6 +134,11 @@ def restore_video(
         resume: keep finished segments beside the target until it is complete, and go on behind
             those that an earlier call with the same arguments left.
         deinterlace: make a picture of each field of interlaced video, at twice its rate.
+        start_s: where to begin, in seconds from the beginning.
+        duration_s: how many seconds to restore; None goes to the end.
+        audio: codec to convert sound to, such as ``aac``, ``opus`` or ``flac``; None copies it.
+        subtitles: keep them; text is converted where the container wants it spelt differently.
+        framemd5: write a checksum of every frame of the result beside it.
         overwrite: whether an existing file may be replaced, and kept segments be given up.
         progress: called after every frame with the number of restored frames
             and the number expected, None where the file does not say.
@@ -131,7 +154,33 @@ def restore_video(
     if not 0 <= strength <= 2:
         raise MediaError(f"strength is {strength}; choose 0 (nothing) to 2, 1 is normal")
     source = Path(source)
-    target = default_target(source) if target is None else Path(target)
+    goal = default_target(source, codec if codec != SAME else None) if target is None else target
+    container = container_of(target := Path(goal))
+    if source.resolve() == target.resolve():
+        raise MediaError(f"{source} cannot be written while it is read; choose another target")
+    started = time.perf_counter()
+    reader = VideoSource(source, Span(start_s, duration_s), deinterlace=deinterlace)
+    try:
+        usual = codec or usual_codec(reader, container)
+        # Segments hold one stream each, and transparency is a second one.
+        encoding = Encoding(container, usual, crf, preset, audio, subtitles, alpha=not resume)
+        job = _Job(session, reader, target, encoding, strength, gate, steady, overwrite, progress)
+        made = job.in_segments() if resume else job.at_once()
+        if not made.interrupted:
+            made = _looked_at(made, reader, encoding, framemd5)
+    except av.error.FFmpegError as error:
+        raise MediaError(f"{target} cannot be written: {why(error)}") from error
+    finally:
+        reader.close()
+    return replace(made, seconds=time.perf_counter() - started)
+
+
+def container_of(target: Path) -> Container:
+    """Return the container that a file name asks for.
+
+    Raises:
+        MediaError: whet writes none of that name.
+    """
     container = CONTAINERS.get(target.suffix.lower())
     if container is None:
         known = ", ".join(CONTAINERS)
@@ -139,22 +188,34 @@ def restore_video(
             f"{target}: whet writes no {target.suffix!r} videos; use one of {known}",
             Kind.UNSUPPORTED,
         )
-    if source.resolve() == target.resolve():
-        raise MediaError(f"{source} cannot be written while it is read; choose another target")
-    started = time.perf_counter()
-    reader = VideoSource(source, deinterlace=deinterlace)
-    # Parts hold one stream each, and transparency is a second one.
-    encoding = Encoding(
-        container, codec or usual_codec(reader, container), crf, preset, alpha=not resume
+    return container
+
+
+def _looked_at(
+    made: RestoredVideo, reader: VideoSource, encoding: Encoding, framemd5: bool
+) -> RestoredVideo:
+    """Read a finished result, and add to the report what of the source it holds."""
+    found = inventory(reader, made.target)
+    # Of a span, chapters may lie elsewhere; and what was dropped by name is not missed.
+    unasked = set(found.lost) - ({"subtitles"} if not encoding.subtitles else set())
+    unasked -= set() if reader.span.whole else {"chapters", "closed captions"}
+    said = " ".join(made.notes)
+    missed = [f"{name} could not be kept" for name in found.lost if name in unasked]
+    notes = [*made.notes, *(note for note in missed if note.split(" could")[0] not in said)]
+    professional = reader.path.suffix.lower() in _PROFESSIONAL
+    if professional and encoding.container.format != "matroska":
+        notes.append(
+            f"{reader.path.suffix} became {made.target.suffix}: what only {reader.path.suffix} "
+            "holds stays behind; FFV1 in .mkv loses nothing of the picture"
+        )
+    return replace(
+        made,
+        notes=tuple(dict.fromkeys(notes)),
+        same=found.same,
+        changed=found.changed,
+        lost=found.lost,
+        framemd5=write_digest(made.target) if framemd5 else None,
     )
-    job = _Job(session, reader, target, encoding, strength, gate, steady, overwrite, progress)
-    try:
-        made = job.in_segments() if resume else job.at_once()
-    except av.error.FFmpegError as error:
-        raise MediaError(f"{target} cannot be written: {why(error)}") from error
-    finally:
-        reader.close()
-    return replace(made, seconds=time.perf_counter() - started)
 
 
 class _InterruptedError(Exception):
@@ -198,8 +259,8 @@ class _Job:
             raise MediaError(f"{target} exists already", Kind.EXISTS)
         card = self.session.card
         treatment = {"strength": self.strength, "gate": self.gate, "steady": self.steady}
-        treatment["deinterlace"] = reader.deinterlaced
-        claim = fingerprint(reader.path, card, self.encoding, treatment)
+        reading = {"deinterlace": reader.deinterlaced, "span": asdict(reader.span)}
+        claim = fingerprint(reader.path, card, self.encoding, {**treatment, **reading})
         try:
             sink = SegmentsSink(
                 folder,

@@ -11,14 +11,14 @@ from typing import Any
 
 import av
 import av.error
-import numpy as np
 from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import ColorRange
 
 from whet.errors import MediaError
 from whet.runtime.yuv420 import FORMATS, Planes
 from whet.video.alpha import has_alpha
-from whet.video.encoding import Encoding, encoder_for
+from whet.video.carried import carried, turn_like
+from whet.video.encoding import CODECS, Encoding, encoder_for
 from whet.video.fields import Copier, top_first
 from whet.video.formats import pixel_format
 from whet.video.hdr import light_options
@@ -33,6 +33,18 @@ _UNSPECIFIED = 2  # AVCOL_PRI_UNSPECIFIED, AVCOL_TRC_UNSPECIFIED, AVCOL_SPC_UNSP
 _PROGRESSIVE, _TOP_FIRST, _BOTTOM_FIRST = 1, 2, 3  # AVFieldOrder
 _REORDERED, _REORDERED_S = 4, 60  # frames between coding and showing; seconds, at the very most
 _SHOWN_TOP_FIRST = (2, 5)  # and AV_FIELD_BT
+_HARDWARE = {
+    "_nvenc": "an NVIDIA GPU and its driver",
+    "_qsv": "an Intel GPU and its driver",
+    "_vaapi": "a GPU and its driver",
+    "_amf": "an AMD GPU and its driver",
+    "_videotoolbox": "a Mac",
+    "_mf": "Windows",
+    "_v4l2m2m": "a video encoder of the machine's",
+    "_vulkan": "a GPU and its driver",
+}
+# Of these, times of decoding count frames, and frames have no times of their own.
+_BY_FRAMES = {"mpeg1video", "mpeg2video", "mpeg4", "dvvideo"}
 _FIELD_FLAGS = CodecFlags.interlaced_dct | CodecFlags.interlaced_me
 # Carried by a frame and worth a copy of it; the rest is written once, or is about the old coding.
 _WITH_FRAMES = {"A53_CC", "AFD", "DYNAMIC_HDR_PLUS", "S12M_TIMECODE", "GOP_TIMECODE"}
@@ -79,23 +91,33 @@ class VideoSink:
                 self.output.close()
         self._rgb = RgbWay(source.matrix, source.full_range, source.deep)
         self._copier = Copier(source.first, self._order)
+        self._ticks = source.time_base / self.time_base
+        self._last_tick: int | None = None
         self._last_dts: int | None = None
         self._durations: dict[int, int] = {}  # of frames that the encoder still holds
 
     def _start(self, encoding: Encoding) -> None:
         try:
-            with av.logging.Capture(local=False) as said:
-                self.output.start_encoding()
+            self.output.start_encoding()
             self._opened = True
         except (av.error.FFmpegError, ValueError) as error:
-            if getattr(error, "errno", None) in _DISK and "avcodec" not in str(error):
+            name = encoding.codec
+            if maker := next((v for k, v in _HARDWARE.items() if name.lower().endswith(k)), None):
+                raise MediaError(
+                    f"{name} does not work here: it needs {maker}; choose one of: "
+                    f"{', '.join(CODECS)}"
+                ) from error
+            if getattr(error, "errno", None) in _DISK:
                 raise
-            words = [text.strip() for level, _, text in said if level <= av.logging.ERROR]
+            said = getattr(error, "strerror", None) or str(error)
             raise MediaError(
-                f"{encoding.codec} cannot be encoded like this "
-                f"({'; '.join(words[-2:]) or 'its encoder does not say why'}); choose another "
-                "codec, CRF, preset or container"
+                f"{name} cannot be encoded like this ({said}: its encoder takes no "
+                f"{self._shape()}, or not these options); choose another codec, CRF or preset"
             ) from error
+
+    def _shape(self) -> str:
+        context = self._video.codec_context
+        return f"{context.width} x {context.height} in {context.pix_fmt} at {self._source.rate} fps"
 
     def _add_video(self, encoding: Encoding) -> Any:
         source, first = self._source, self._source.first
@@ -106,7 +128,7 @@ class VideoSink:
             options["crf"] = str(crf)
         if preset := encoding.preset or codec.preset:
             options["preset"] = preset
-        if "A53_CC" in _carried(first):
+        if "A53_CC" in carried(first):
             options |= {"a53cc": "1"} if _takes(known, "a53cc") else {}
         try:
             video: Any = self.output.add_stream(
@@ -120,14 +142,15 @@ class VideoSink:
         context.width, context.height = first.width, first.height
         context.pix_fmt, lost = pixel_format(source, known, self._format if encoding.alpha else "")
         self.notes += lost
-        video.time_base = context.time_base = source.time_base
+        by_frames = known.canonical_name in _BY_FRAMES
+        self.time_base: Fraction = 1 / source.rate if by_frames else source.time_base
+        video.time_base = context.time_base = self.time_base
         context.sample_aspect_ratio = source.stream.sample_aspect_ratio or Fraction(1)
         self._tag_colours(context)
         self._order = self._tag_fields(context)
         if known.canonical_name == "hevc" and self._format in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # without it, Apple's players show nothing
-        if matrix := first.side_data.get("DISPLAYMATRIX"):
-            video.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
+        turn_like(video, first)
         video.metadata.update(kept_metadata(source.stream.metadata))
         if has_alpha(av.VideoFormat(context.pix_fmt)) and known.canonical_name in ("vp8", "vp9"):
             video.metadata["alpha_mode"] = "1"
@@ -164,10 +187,21 @@ class VideoSink:
             av.error.FFmpegError: the disk is full or gone.
         """
         if isinstance(item, Frame):
-            self._durations[item.pts] = item.duration
-            self._mux(self._video.encode(self._encodable(item)))
+            made = self._encodable(item)
+            made.pts, made.time_base = self._tick(item.pts), self.time_base
+            made.pict_type = 0  # a decoded frame's would force the encoder's hand
+            self._durations[made.pts] = round(item.duration * self._ticks)
+            self._mux(self._video.encode(made))
         elif (lane := self._lanes.get(item.stream_index)) is not None:
             lane.write(item)
+
+    def _tick(self, pts: int) -> int:
+        """Return a time of the source's as the encoder counts it, later than the one before."""
+        tick: int = round(pts * self._ticks)
+        if self._last_tick is not None:
+            tick = max(tick, self._last_tick + 1)
+        self._last_tick = tick
+        return tick
 
     def _mux(self, packets: Iterable[Any]) -> None:
         """Write encoded packets with their frames' durations, which encoders do not pass on."""
@@ -191,7 +225,7 @@ class VideoSink:
         """Return what the encoder is to take, with all that the source's frame carried."""
         wanted, decoded = self._video.codec_context.pix_fmt, frame.decoded
         untouched = frame.pixels is frame.degraded
-        carries = bool(frame.fields or self._order or _carried(decoded) & _WITH_FRAMES)
+        carries = bool(frame.fields or self._order or _WITH_FRAMES & carried(decoded).keys())
         if decoded.format.name != wanted:
             # Where the names alone differ (yuvj420p), this copies.
             made = self._rgb.to_format(decoded, wanted, fields=frame.fields)
@@ -203,8 +237,6 @@ class VideoSink:
             made = self._copier(decoded)
         if not untouched and made is not getattr(frame.pixels, "frame", None):
             self._fill(made, frame)
-        made.pts, made.time_base = frame.pts, self._source.time_base
-        made.pict_type = 0  # a decoded frame's would force the encoder's hand
         return made
 
     def _fill(self, made: Any, frame: Frame) -> None:
@@ -246,11 +278,6 @@ class VideoSink:
             self.output.close()
         except (av.error.FFmpegError, OSError):
             return
-
-
-def _carried(frame: Any) -> set[str]:
-    """Return the names of what a decoded frame carries beside its pixels."""
-    return {str(side.type.name) for side in frame.side_data}
 
 
 def _takes(encoder: Any, option: str) -> bool:

@@ -24,7 +24,7 @@ from whet.runtime.yuv420 import FORMATS, Planes
 from whet.video.alpha import opaque
 from whet.video.decoding import Decoder, video_stream
 from whet.video.fields import CombFinder, Deinterlacer
-from whet.video.reading import Span, end_s, open_input, packets
+from whet.video.reading import Span, count_packets, end_s, open_input, packets
 from whet.video.rgb import RgbWay, colours, is_rgb
 from whet.video.timeline import Timeline
 
@@ -149,11 +149,17 @@ class VideoSource:
         return kept
 
     def _promised(self) -> int | None:
-        stream, rate = self.stream, self.stream.average_rate
-        if self.span.whole and stream.frames:
-            return int(stream.frames) * self._per_s
-        seconds = self.seconds
-        return int(seconds * self.rate) if rate and seconds is not None else None
+        """Return how many frames are to come, for those who watch."""
+        rate, seconds = self.stream.average_rate, self.seconds
+        timed = int(seconds * self.rate) if rate and seconds is not None else None
+        if not self.span.whole:
+            return timed
+        stated = self.stream.frames * self._per_s
+        # Of an edit list, which shows a part of them, times know more.
+        if stated and (timed is None or stated <= timed * 10 // 9 + 2):
+            return int(stated)
+        counted = None if stated else count_packets(self.path, self.stream.index)
+        return counted * self._per_s if counted else timed
 
     @property
     def seconds(self) -> Fraction | None:
@@ -289,8 +295,8 @@ class VideoSource:
         if self._combs and self._combs.found:
             self.notes.append(
                 f"{self._combs.found} frames hold the combs of interlaced or telecined video, "
-                "which the file does not say; their fields were restored apart (--deinterlace "
-                "makes a picture of each)"
+                "which the file does not say; their fields were restored apart; "
+                "deinterlacing makes a picture of each"
             )
         if self._timeline.seams:
             self.notes.append(

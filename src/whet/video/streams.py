@@ -149,13 +149,9 @@ def _copied(output: Any, stream: Any, encoding: Encoding) -> Lane:
     except (ValueError, av.error.FFmpegError) as error:
         name = stream.codec_context.name if stream.codec_context else "unknown"
         format = encoding.container.format
-        remedy = {
-            "audio": f"add --audio {'opus' if format == 'webm' else 'aac'} to convert it",
-            "subtitle": "add --drop-subtitles to leave it out",
-        }.get(stream.type, "leave it out first")
+        kind = {"audio": Kind.SOUND, "subtitle": Kind.SUBTITLES}.get(stream.type, Kind.UNSUPPORTED)
         raise MediaError(
-            f"{format} cannot hold the {stream.type} stream ({name}); write an .mkv, or {remedy}",
-            Kind.UNSUPPORTED,
+            f"{format} cannot hold the {stream.type} stream ({name}); write an .mkv", kind
         ) from error
     return _Copied(output, _described(copy, stream))
 
@@ -181,8 +177,8 @@ def _subtitles(output: Any, stream: Any, encoding: Encoding, notes: list[str]) -
                 raise
     if not text:
         raise MediaError(
-            f"{container.format} cannot hold the subtitle stream ({name}); write an .mkv, or add "
-            "--drop-subtitles to leave it out"
+            f"{container.format} cannot hold the subtitle stream ({name}); write an .mkv",
+            Kind.SUBTITLES,
         )
     lane = _ConvertedText(output, stream, container.text)
     _described(lane.stream, stream)
@@ -194,7 +190,7 @@ def _sound(output: Any, stream: Any, encoding: Encoding) -> Lane:
     assert encoding.audio is not None
     context = stream.codec_context
     if context is None:
-        raise MediaError("this FFmpeg cannot decode the sound; leave --audio out to copy it")
+        raise MediaError("this FFmpeg cannot decode the sound; it can be copied")
     if context.codec.canonical_name == encoding.audio:
         return _copied(output, stream, encoding)
     try:
@@ -208,7 +204,7 @@ def _sound(output: Any, stream: Any, encoding: Encoding) -> Lane:
     except ValueError as error:
         raise MediaError(
             f"{encoding.container.format} cannot hold {encoding.audio}; "
-            "choose another --audio or write an .mkv"
+            "choose another codec for it or write an .mkv"
         ) from error
     _described(lane.stream, stream)
     return lane
@@ -256,7 +252,9 @@ def _extra(
             return _copied(output, stream, encoding)
         except MediaError:
             pass
-    notes.append(f"a {stream.type} stream was left out; {format} holds none")
+    what = "attachments were" if stream.type == "attachment" else f"a {stream.type} stream was"
+    if (said := f"{what} left out; {format} holds none") not in notes:
+        notes.append(said)
     return None
 
 
