@@ -161,7 +161,7 @@ def counter(everyday: Story, picture: MakePicture) -> tuple[Path, Outcome]:
     model = str(everyday.folder / "mine.onnx")
     commands = [
         ["image", "soft.png", "-o", "restored.png", "--model", model],
-        ["data", "check", "pairs", "pairs"],
+        ["data", "check", "pairs"],
         ["evaluate", "--pairs", "pairs", "--model", model, "-o", "report"],
         ["distill", "quick", "--pairs", "pairs"],
     ]

@@ -35,17 +35,18 @@ STABLE = {
     "models": "name --runtimes --json",
     "demo": "--output -o --steps --open --no-open --quiet -q",
     "serve": "--host --port --token --runtime --threads --workers --waiting --max-bytes "
-    "--max-pixels --max-seconds --reports --fetch --export --quiet -q",
+    "--max-pixels --max-seconds --reports --fetch --export --quiet -q --allowed-host",
     "data list": "--json",
     "data fetch": "name --quiet -q",
-    "data check": "kind folder --json --quiet -q",
+    "data check": "folder --kind --json --quiet -q",
     "data make": "--output -o --photos --crops --crop --mix --split --teacher --teacher-weights "
     "--seed --quiet -q",
     "distill": "recipe --photos --validation --pairs --kind --bank --output -o --set "
     "--teacher-weights --vgg --pictures --resume --max-minutes --threads --quiet -q --json",
     "study new": "--output -o --triplets --model -m --baseline --suite --photos --limit --crop "
     "--protocol --scale --title --scenes-each --practice --repeats --gold --break-every --consent "
-    "--seed --quiet -q --json",
+    "--seed --quiet -q --json --question --instructions --completion --external",
+    "study status": "folder --database --json",
     "study analyse": "folder --database --output -o --keep-all --overwrite --json",
     "export": "checkpoint --output -o --student --int8 --photos --card --overwrite",
     "evaluate": "--model -m --suite --photos --pairs --kind --limit --baseline --teacher "
@@ -152,9 +153,9 @@ WRONG = {
     "image a.png --format .doc --model MODEL": "use one of",
     "image a.png -o a.png --model MODEL": "--overwrite replaces it",
     "data fetch nope": "choose: maxim-gopro",
-    "data check nope .": "choose one of: gopro",
-    "data check photos absent": "name the one that holds the data set",
-    "data check gopro empty": "expected empty/{train,test}",
+    "data check . --kind nope": "choose one of: gopro",
+    "data check absent --kind photos": "name the one that holds the data set",
+    "data check empty --kind gopro": "expected empty/{train,test}",
     "data make -o out --photos absent": "name the one that holds the data set",
     "data make -o out --photos photos --mix shake": "--mix takes key=value",
     "data make -o out --photos photos --mix shake=1": "choose from: clean, shake-srgb",
@@ -413,12 +414,12 @@ def test_data_check_reports_all_that_is_wrong(here: Path, picture: MakePicture) 
     save_gopro(here / "GoPro_Large", picture, side=16)
     (here / "GoPro_Large/train/GOPR0001/blur/000001.png").unlink()
     (here / "GoPro_Large/train/GOPR0002/sharp/000002.png").write_text("no picture")
-    outcome = whet("data", "check", "gopro", ".")
+    outcome = whet("data", "check", "--kind", "gopro", ".")
     assert outcome.code == 2
     assert "000001.png: no picture 000001 in" in outcome.out
     assert "unreadable" in outcome.out
     assert "the published set 2,103" in outcome.out
-    report = json.loads(whet("data", "check", "gopro", ".", "--json").out)
+    report = json.loads(whet("data", "check", ".", "--kind", "gopro", "--json").out)
     assert not report["ok"]
     kinds = [problem["kind"] for problem in report["problems"]]
     assert sorted(kinds) == ["count", "count", "missing", "unreadable"]
@@ -426,7 +427,7 @@ def test_data_check_reports_all_that_is_wrong(here: Path, picture: MakePicture) 
 
 def test_data_check_passes_what_is_whole(here: Path, picture: MakePicture) -> None:
     save_photos(here / "photos", picture, ["quay", "moor"], side=16)
-    assert succeed("data", "check", "photos", "photos").endswith("ok\n")
+    assert succeed("data", "check", "photos", "--kind", "photos").endswith("ok\n")
 
 
 def test_data_make_continues_a_bank_and_refuses_another(here: Path, picture: MakePicture) -> None:

@@ -93,8 +93,10 @@ def fetch(
 
 @data.command()
 def check(
-    kind: Annotated[str, typer.Argument(help="gopro, div2k, pairs, photos, ...")],
     folder: Annotated[Path, typer.Argument(help="where it lies")],
+    kind: Annotated[str, typer.Option(help="its layout: gopro, div2k, pairs, photos, ...")] = (
+        "pairs"
+    ),
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

@@ -62,7 +62,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | N
     if not path.is_file() or file_sha256(path) != recorded:
         raise ModelError(
             f"{path} is not the file that was written; start again without --resume, "
-            "or name another folder with --out"
+            "or name another folder"
         )
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     return state

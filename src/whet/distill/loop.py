@@ -134,7 +134,7 @@ class _Run:
 
         out.mkdir(parents=True, exist_ok=True)
         if not resume and checkpoint.latest(out):
-            raise InputError(f"{out} holds a run already; add --resume, or name another --out")
+            raise InputError(f"{out} holds a run already; add --resume, or name another folder")
         self.recipe, self.bank, self.pictures, self.out = recipe, bank, pictures, out
         self.accelerator = Accelerator(mixed_precision=_precision(recipe))
         student = fresh_student(recipe)
@@ -241,8 +241,8 @@ class _Run:
         step = self.state.step
         if not all(math.isfinite(v) for v in terms.values()):
             raise ModelError(
-                f"the loss is no longer finite at step {step}; lower it with "
-                "--set learning_rate=.. and start from the last checkpoint with --resume"
+                f"the loss is no longer finite at step {step}; train anew, into another folder, "
+                f"at less than --set learning_rate={self.recipe.learning_rate:g}"
             )
         rate = learning_rate(self.recipe, step - 1)
         self._write({"step": step, "learning_rate": rate, **terms})
@@ -294,7 +294,7 @@ class _Run:
         if saved["recipe"] != _fingerprint(self.recipe):
             raise ModelError(
                 f"{self.out} was trained with other settings; resume it with the same "
-                "recipe and --set values, or name another --out"
+                "recipe and --set values, or name another folder"
             )
         self.accelerator.unwrap_model(self.task).load_state_dict(saved["task"])
         self.average.load_state_dict(saved["average"])
