@@ -155,6 +155,8 @@ def resolve(model: str | Path, precision: Precision | None = None) -> Path:
     """
     files = shipped()
     name = str(model)
+    if name.lower().removesuffix(_INT8) in {file.removesuffix(_INT8) for file in files}:
+        name = name.lower()  # Small and small are one; a path keeps its letters
     if precision is None:
         candidates = [name, name + _INT8]
     else:

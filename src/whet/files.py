@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +42,7 @@ def check_target(
     """
     if target.is_dir():
         raise error(f"{target} is a folder; name a file")
-    if target.exists() and not overwrite:
+    if target.is_file() and not overwrite:
         raise error(f"{target} exists already", Kind.EXISTS)
     if not target.parent.is_dir():
         raise error(f"{target.parent}: no such folder; create it first")
@@ -58,7 +59,8 @@ def replacing(
     """Yield a temporary path beside ``target`` that becomes ``target`` on success.
 
     On any failure, an interrupt included, the temporary file is removed and
-    ``target`` stays as it was.
+    ``target`` stays as it was. A target that is replaced keeps its rights; a link stays a
+    link, to a new file; into a device or a named pipe the result is copied.
 
     Args:
         target: the final path; its folder must exist.
@@ -70,12 +72,21 @@ def replacing(
         WhetError: ``target`` exists or cannot be written, as ``error``.
     """
     check_target(target, overwrite=overwrite, error=error)
-    temporary = _beside(target)
+    if target.is_symlink():
+        target = target.resolve()
+    device = target.exists() and not target.is_file()
+    temporary = _beside(Path(tempfile.gettempdir()) / target.name if device else target)
     try:
         yield temporary
         if durable:
             with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
+        if device:
+            with temporary.open("rb") as content, target.open("wb") as opened:
+                shutil.copyfileobj(content, opened)
+            return
+        if target.exists():
+            shutil.copymode(target, temporary)
         temporary.replace(target)
     except OSError as failure:
         raise error(f"{target} cannot be written: {reason(failure)}") from failure

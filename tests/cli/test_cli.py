@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -360,6 +361,60 @@ def test_image_pipes_the_picture_alone(picture: MakePicture, tiny_artifact: Path
     assert (restored.format, restored.size) == ("PNG", (40, 24))
     assert done.stdout.endswith(b"IEND\xaeB\x60\x82")
     assert json.loads(done.stderr)["failed"] == []
+
+
+def piped(data: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+    code = "from whet.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "image", "-", *words]
+    return subprocess.run(command, input=data, capture_output=True, check=True)
+
+
+def test_a_pipe_takes_the_format_that_is_asked_for_and_folders_the_name_stdin(
+    here: Path, picture: MakePicture, tiny_artifact: Path
+) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture(24, 40)).save(stream, "JPEG")
+    done = piped(stream.getvalue(), "--model", str(tiny_artifact), "--format", "webp")
+    assert Image.open(io.BytesIO(done.stdout)).format == "WEBP"
+    (here / "out").mkdir()
+    piped(stream.getvalue(), "--model", str(tiny_artifact), "-o", "out/")
+    assert [path.name for path in (here / "out").iterdir()] == ["stdin.jpg"]
+
+
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(
+    here: Path, picture: MakePicture
+) -> None:
+    save(picture(24, 24), here / "in" / "a.png")
+    save(picture(24, 24), here / "out" / "b.png")
+    save(picture(24, 24), here / "in" / "b.png")
+    words = ("image", "in", "-o", "out", "--compare", "--dry-run", "--name", "{stem}")
+    assert succeed(*words).splitlines() == [
+        "in/a.png -> out/a.png",
+        "in/a.png -> out/a-compare.png",
+        "in/b.png -> out/b.png (exists: left alone)",
+        "in/b.png -> out/b-compare.png",
+    ]
+    entries = json.loads(succeed(*words, "--json"))["planned"]
+    assert [entry["exists"] for entry in entries] == [False, True]
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["b.png"]
+
+
+def test_short_help_and_version_and_names_in_any_case() -> None:
+    assert "--recursive" in succeed("image", "-h")
+    assert succeed("-V") == succeed("--version")
+    assert succeed("models", "Small") == succeed("models", "small")
+
+
+def test_names_that_are_no_text_are_printed_as_they_are(
+    here: Path, picture: MakePicture, tiny_artifact: Path
+) -> None:
+    save(picture(24, 24), here / "a.png")
+    odd = os.fsencode(here) + b"/\xff.png"
+    (here / "a.png").rename(os.fsdecode(odd))
+    code = "from whet.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "image", odd, "-m", str(tiny_artifact)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout == odd[:-4] + b"-whet.png\n"
 
 
 # models

@@ -19,7 +19,7 @@ from whet.errors import InputError
 class Inverting:
     """A session that anybody can check by eye: strength 1 turns black into white."""
 
-    card = SimpleNamespace(multiple=1, halo=0)
+    card = SimpleNamespace(name="inverting", multiple=1, halo=0)
     runtime = "test"
 
     def restore(self, image: NDArray[Any], strength: float = 1.0) -> NDArray[Any]:
@@ -72,18 +72,105 @@ def test_path_in_path_of_the_result_out(tmp_path: Path, kind: type) -> None:
     assert source.read_bytes() == encoded()
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
-def test_pil_image_keeps_its_mode_and_alpha(mode: str) -> None:
-    image = Image.fromarray(PIXELS).convert(mode)
-    if "A" in mode:
-        image.putalpha(77)
+def of_mode(mode: str) -> Image.Image:
+    """An image of one of Pillow's modes, with hidden colours and half transparency if it can."""
+    rgba = np.dstack([PIXELS, np.tile([0, 77, 255], (4, 2)).astype(np.uint8)])
+    gray16 = PIXELS[..., 0].astype(np.uint16) * 257
+    if mode.startswith("I;16"):
+        order = ">u2" if mode.endswith("B") else "<u2"
+        return Image.frombytes(mode, (6, 4), gray16.astype(order).tobytes())
+    if mode == "I":
+        return Image.fromarray(gray16.astype(np.int32))
+    if mode == "F":
+        return Image.fromarray((PIXELS[..., 0] / 255).astype(np.float32))
+    image = Image.fromarray(rgba)
+    if mode == "PA":
+        return image.convert("RGB").quantize(32).convert("PA")
+    if mode == "P":
+        return image.quantize(32)
+    return image.convert("LA").convert("La") if mode == "La" else image.convert(mode)
+
+
+KEPT = ["L", "LA", "RGB", "RGBA", "La", "RGBa", "RGBX", "YCbCr", "HSV", "I", "F"]
+KEPT += ["I;16", "I;16L", "I;16B"]
+EXPANDED = {"1": "L", "P": "RGBA", "PA": "RGBA", "CMYK": "RGB"}
+
+
+@pytest.mark.parametrize("mode", [*KEPT, *EXPANDED])
+def test_pil_image_of_every_mode_comes_back_in_its_own_or_as_its_colours(mode: str) -> None:
+    image = of_mode(mode)
     restored = whet.sharpen(image, SESSION)
-    assert restored.mode == mode
+    assert restored.mode == EXPANDED.get(mode, mode)
     assert restored.size == image.size
-    if "A" in mode:
-        assert np.all(np.asarray(restored.getchannel("A")) == 77)
-    grey = np.asarray(image.convert("L")).astype(int)
-    assert np.abs(np.asarray(restored.convert("L")) - (255 - grey)).max() <= 1
+    if restored.mode in ("L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "F", "YCbCr"):
+        restored.save(io.BytesIO(), "TIFF")
+    untouched = whet.sharpen(image, SESSION, strength=0)
+    assert np.array_equal(np.asarray(untouched), np.asarray(image))
+    before, after = (shown(picture) for picture in (image, restored))
+    opaque = before[..., 3] == 255  # where Pillow multiplies by alpha, it rounds
+    assert np.abs(after[..., :3] - (255 - before[..., :3]))[opaque].max() <= 4
+    assert np.array_equal(after[..., 3], before[..., 3])
+
+
+def shown(image: Image.Image) -> NDArray[Any]:
+    """What an image looks like, RGBA in 0 to 255; deep and float ones too."""
+    if image.mode == "F":
+        gray = np.asarray(image) * 255
+    elif image.mode.startswith("I"):
+        gray = np.asarray(image) / 257
+    else:
+        flat = image.convert("LA") if image.mode == "La" else image
+        return np.asarray(flat.convert("RGBA")).astype(int)
+    return np.dstack([gray] * 3 + [np.full(gray.shape, 255)]).round().astype(int)
+
+
+def test_hidden_colours_of_a_pil_image_stay_and_do_not_bleed() -> None:
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:, :4] = (200, 100, 50, 255)
+    pixels[:, 4:] = (1, 2, 3, 0)
+    restored = np.asarray(whet.sharpen(Image.fromarray(pixels), SESSION))
+    assert np.array_equal(restored[:, 4:], pixels[:, 4:])
+    assert np.array_equal(restored[:, :4, :3], 255 - pixels[:, :4, :3])
+
+
+def test_inks_take_the_profile_of_their_colours_and_say_so() -> None:
+    image = Image.fromarray(PIXELS).convert("CMYK")
+    image.info["icc_profile"] = b"a profile for inks"
+    result = whet.restore(image, SESSION)
+    assert "icc_profile" not in result.image.info
+    assert "CMYK" in result.notes[0]
+
+
+def test_pil_modes_that_cannot_be_kept_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="'LAB' cannot be restored"):
+        whet.sharpen(Image.new("LAB", (4, 4)), SESSION)
+    with pytest.raises(InputError, match="where 1 is white"):
+        whet.sharpen(Image.fromarray(PIXELS[..., 0].astype(np.float32)), SESSION)
+    with pytest.raises(InputError, match="beyond 0 to 65535"):
+        whet.sharpen(Image.fromarray(PIXELS[..., 0].astype(np.int32) - 1000), SESSION)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 1), (4, 6, 2), (4, 6, 4)])
+def test_arrays_with_alpha_are_restored_as_files_are(shape: tuple[int, ...]) -> None:
+    image = np.full(shape, 255, np.uint8)
+    image[..., 0] = 40
+    if shape[2] > 1:
+        image[0, 0, -1] = 0
+    restored = whet.sharpen(image, SESSION)
+    assert restored.shape == shape
+    assert restored[1, 1, 0] == 215
+    if shape[2] > 1:
+        assert np.array_equal(restored[..., -1], image[..., -1])
+        assert restored[0, 0, 0] == 40
+
+
+def test_a_folder_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    with pytest.raises(InputError, match=r"is a folder .*restore_files"):
+        whet.sharpen(tmp_path, SESSION)
+    with pytest.raises(InputError, match="no such file"):
+        whet.sharpen(str(tmp_path / "*.png"), SESSION)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("batched", [False, True])

@@ -7,9 +7,11 @@ imported before a command needs it.
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import threading
+import warnings
 from typing import Annotated
 
 import typer
@@ -33,6 +35,7 @@ app = typer.Typer(
     name="whet",
     help="Sharpen images and video with small networks; distil your own.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -47,7 +50,8 @@ def _version(value: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+        bool,
+        typer.Option("--version", "-V", callback=_version, is_eager=True, help="print the version"),
     ] = False,
 ) -> None:
     del version
@@ -72,6 +76,12 @@ def main() -> None:
     # As Ctrl-C does, the signal that ends a service leaves by way of all that cleans up.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries tell programmers is not for the screen
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files are any bytes; those that are no text are printed as they are.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     try:
         app(prog_name="whet")
     except WhetError as error:

@@ -24,7 +24,7 @@ from whet.errors import ImageError, Kind, WhetError
 from whet.files import reason, replacing
 from whet.image.codecs import FORMATS, sniff
 from whet.image.fit import fitted, to_8bit
-from whet.image.metadata import Metadata, Picture, Pixels, upright
+from whet.image.metadata import Metadata, Picture, Pixels, stripped, upright
 from whet.image.sound import sound
 
 __all__ = [
@@ -36,6 +36,8 @@ __all__ = [
     "format_of",
     "read",
     "sniff",
+    "stripped",
+    "suffix_of",
     "to_8bit",
     "write",
 ]
@@ -64,6 +66,12 @@ def format_of(target: str | Path) -> str:
     )
 
 
+def suffix_of(head: bytes) -> str:
+    """Return the usual suffix of a picture whose first bytes are given, or ""."""
+    format = sniff(head)
+    return FORMATS[format].suffixes[0] if format else ""
+
+
 def read(
     source: Path | str | bytes | BinaryIO,
     *,
@@ -89,6 +97,8 @@ def read(
         path = Path(source)
         try:
             with path.open("rb") as stream:
+                if not stream.seekable():  # a named pipe
+                    return _read(io.BytesIO(stream.read()), str(path), "", max_pixels, allow_damage)
                 return _read(stream, str(path), path.suffix.lower(), max_pixels, allow_damage)
         except IsADirectoryError:
             raise ImageError(f"{path} is a folder; name a picture in it") from None

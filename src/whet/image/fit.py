@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import ImageError
-from whet.image import colour
+from whet.image import colour, xmp
 from whet.image.metadata import Metadata, Picture
 from whet.image.notes import left_out
 
@@ -60,7 +60,15 @@ def fitted(picture: Picture, name: str, holds: Holds) -> tuple[Picture, tuple[st
         picture = replace(picture, alpha=None)
     picture = _in_its_colours(picture, name, holds, notes)
     picture = _in_its_depth(picture, name, holds, notes)
-    return _without_parts(picture, name, holds, notes), tuple(notes)
+    picture = _without_parts(picture, name, holds, notes)
+    return replace(picture, metadata=_with_history(picture.metadata, holds)), tuple(notes)
+
+
+def _with_history(metadata: Metadata, holds: Holds) -> Metadata:
+    """Say in the XMP what was done, where the format holds one."""
+    if metadata.history is None or "XMP" not in holds.parts:
+        return metadata
+    return replace(metadata, xmp=xmp.marked(metadata.xmp, *metadata.history))
 
 
 # --- Colour --------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ __all__ = [
     "from_floats",
     "marked_upright",
     "orientation_of",
+    "stripped",
     "to_array",
     "to_floats",
     "to_gray",
@@ -81,6 +82,7 @@ class Metadata:
         chunks: PNG chunks kept as they are (text, gamma, primaries), ``(type, data)``.
         tags: TIFF tags kept as they are, ``(code, dtype, count, value)``.
         compressed: the TIFF was compressed.
+        history: program and parameters of what was done, to be added to the XMP's history.
         notes: what the reader had to change, in sentences for the user.
     """
 
@@ -102,6 +104,7 @@ class Metadata:
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     tags: tuple[tuple[int, int, int, Any], ...] = ()
     compressed: bool = True
+    history: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -143,6 +146,24 @@ class Picture:
     def with_pixels(self, pixels: Pixels) -> Picture:
         """Return this picture with other colours, the same alpha and metadata."""
         return replace(self, pixels=pixels)
+
+
+def stripped(metadata: Metadata) -> Metadata:
+    """Return metadata without what tells of people, places and programs.
+
+    What the pixels need to be shown as they were meant stays: colour, resolution, depth.
+    """
+    text = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
+    return replace(
+        metadata,
+        exif=None,
+        xmp=None,
+        resources=None,
+        comments=(),
+        chunks=tuple(chunk for chunk in metadata.chunks if chunk[0] not in text),
+        tags=(),
+        history=None,
+    )
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from whet.stills.picture import (
     restore_large_tiff,
     restore_picture,
 )
+from whet.stills.report import Restored, RunReport
 from whet.stills.side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -41,45 +42,6 @@ _IN_FLIGHT = 2  # pictures that wait decoded, and that wait to be encoded
 
 
 @dataclass(frozen=True)
-class Restored:
-    """What became of one picture.
-
-    Attributes:
-        job: source and target.
-        compared: the side-by-side picture, where one was asked for.
-        notes: what could not be kept, in sentences.
-        seconds: time in the session, without decoding and encoding.
-        still_blurred: height and width, where the result looks blurred by motion.
-    """
-
-    job: Job
-    compared: Path | None
-    notes: tuple[str, ...]
-    seconds: float
-    still_blurred: tuple[int, int] | None = None
-
-
-@dataclass
-class RunReport:
-    """What became of many pictures.
-
-    Attributes:
-        done: restored pictures.
-        skipped: jobs whose target existed already.
-        failed: ``(job, error)``; the others went on.
-    """
-
-    done: list[Restored] = field(default_factory=list)
-    skipped: list[Job] = field(default_factory=list)
-    failed: list[tuple[Job, WhetError]] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 2 when a picture failed."""
-        return 2 if self.failed else 0
-
-
-@dataclass(frozen=True)
 class _Options:
     """How every picture of a run is treated; the arguments of :func:`restore_file`."""
 
@@ -88,6 +50,9 @@ class _Options:
     overwrite: bool
     quality: int | None
     max_pixels: int
+    mark: bool = True
+    strip: bool = False
+    allow_damage: bool = False
     whole: bool = False
     """Never in bands: the session cuts pictures itself."""
 
@@ -106,7 +71,7 @@ def _passes_in_bands(job: Job, options: _Options) -> bool:
     if options.whole or options.compare or options.strength == 0 or job.from_pipe:
         return False
     to_tiff = job.target.suffix.lower() in (".tif", ".tiff")
-    return to_tiff and is_large_tiff(job.source, options.max_pixels)
+    return to_tiff and job.source.is_file() and is_large_tiff(job.source, options.max_pixels)
 
 
 def _pass_in_bands(session: Session, job: Job, options: _Options) -> Restored:
@@ -120,46 +85,51 @@ def _pass_in_bands(session: Session, job: Job, options: _Options) -> Restored:
         strength=options.strength,
         overwrite=options.overwrite,
         max_pixels=options.max_pixels,
+        mark=options.mark,
+        strip=options.strip,
     )
     _keep_times(job)
-    return Restored(job, None, notes, time.perf_counter() - started)
+    return Restored(job, None, job.notes + notes, time.perf_counter() - started)
 
 
 def _timed(session: Session, before: Picture, options: _Options) -> tuple[Picture, float]:
     started = time.perf_counter()
-    after = restore_picture(session, before, options.strength)
+    mark = options.mark and not options.strip
+    after = restore_picture(session, before, options.strength, mark=mark)
     return after, time.perf_counter() - started
 
 
 def _read(job: Job, options: _Options) -> Picture:
     source = sys.stdin.buffer if job.from_pipe else job.source
-    return image.read(source, max_pixels=options.max_pixels)
+    picture = image.read(source, max_pixels=options.max_pixels, allow_damage=options.allow_damage)
+    if options.strip:
+        picture = replace(picture, metadata=image.stripped(picture.metadata))
+    return picture
 
 
 def _finish(
     job: Job, before: Picture, after: Picture, seconds: float, options: _Options
 ) -> Restored:
     """Encode and write one job's pictures, and give the result its source's times."""
-    notes = after.metadata.notes
+    notes = job.notes + after.metadata.notes
     height, width = after.pixels.shape[:2]
     blurred = (height, width) if looks_motion_blurred(after.pixels) else None
     if job.to_pipe:
         shown = side_by_side(before, after) if options.compare else after
-        notes += image.write(shown, sys.stdout.buffer, quality=options.quality)
+        notes += image.write(shown, sys.stdout.buffer, job.format, quality=options.quality)
         sys.stdout.buffer.flush()
         return Restored(job, None, notes, seconds, blurred)
     _make_folder(job.target.parent)
-    compared = None
-    if options.compare:
-        compared = job.target.with_name(f"{job.target.stem}-compare{job.target.suffix}")
-        # Before the result, whose presence means that the job is finished; one
-        # that an interrupted run left behind is as good.
-        if options.overwrite or not compared.exists():
-            pair = side_by_side(before, after)
-            image.write(pair, compared, quality=options.quality, overwrite=options.overwrite)
-    notes += image.write(after, job.target, quality=options.quality, overwrite=options.overwrite)
+    # Before the result, whose presence means that the job is finished; one
+    # that an interrupted run left behind is as good.
+    if job.compared and (options.overwrite or not job.compared.exists()):
+        pair = side_by_side(before, after)
+        image.write(pair, job.compared, quality=options.quality, overwrite=options.overwrite)
+    notes += image.write(
+        after, job.target, job.format, quality=options.quality, overwrite=options.overwrite
+    )
     _keep_times(job)
-    return Restored(job, compared, notes, seconds, blurred)
+    return Restored(job, job.compared, notes, seconds, blurred)
 
 
 def _make_folder(folder: Path) -> None:
@@ -171,7 +141,7 @@ def _make_folder(folder: Path) -> None:
 
 def _keep_times(job: Job) -> None:
     """Give the result its source's times, where the file system lets us."""
-    if not job.from_pipe:
+    if not job.from_pipe and job.source.is_file() and job.target.is_file():
         with suppress(OSError):
             times = job.source.stat()
             os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -187,6 +157,9 @@ def restore_file(
     overwrite: bool = False,
     quality: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    mark: bool = True,
+    strip: bool = False,
+    allow_damage: bool = False,
 ) -> Restored:
     """Restore one picture file.
 
@@ -201,14 +174,22 @@ def restore_file(
             target ``-`` the side-by-side picture is what is written.
         overwrite: whether existing files may be replaced.
         quality: see :func:`whet.image.write`.
-        max_pixels: see :func:`whet.image.read`.
+        max_pixels, allow_damage: see :func:`whet.image.read`.
+        mark: name whet, model and strength in the XMP history.
+        strip: write no metadata but what the pixels need to be shown: colour and resolution.
 
     Raises:
         ImageError: source or target cannot be used; the message says why.
     """
-    options = _Options(strength, compare, overwrite, quality, max_pixels, _is_slow(session))
+    options = _Options(
+        strength, compare, overwrite, quality, max_pixels, mark, strip, allow_damage,
+        _is_slow(session),
+    )  # fmt: skip
     job = Job(Path(source), Path(target))
-    if not job.to_pipe and job.target.exists() and not overwrite:
+    if compare and not job.to_pipe:
+        beside = job.target.with_name(f"{job.target.stem}-compare{job.target.suffix}")
+        job = replace(job, compared=beside)
+    if job.target.is_file() and not overwrite:
         raise ImageError(f"{target} exists already", Kind.EXISTS)
     if _passes_in_bands(job, options):
         return _pass_in_bands(session, job, options)
@@ -228,14 +209,20 @@ def restore_files(
     quality: int | None = None,
     suffix: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+    recursive: bool = True,
+    mark: bool = True,
+    strip: bool = False,
+    allow_damage: bool = False,
     progress: Callable[[RunReport, int], None] | None = None,
 ) -> RunReport:
     """Restore many pictures; one that fails does not stop the others.
 
     Args:
         session: an open session; it is called from this thread only.
-        sources, target, suffix: see :func:`whet.stills.jobs.plan`.
-        strength, compare, overwrite, quality, max_pixels: see
+        sources, target, suffix, name, recursive: see :func:`whet.stills.jobs.plan`; ``name``
+            may hold ``{model}`` and ``{strength}`` too.
+        strength, compare, overwrite, quality, max_pixels, mark, strip, allow_damage: see
             :func:`restore_file`; without ``overwrite`` a job whose target exists
             is skipped, so that a run can be resumed.
         progress: called after every picture with the report so far and the
@@ -244,9 +231,20 @@ def restore_files(
     Raises:
         ImageError: see ``plan``; anything about single pictures is in the report.
     """
-    options = _Options(strength, compare, overwrite, quality, max_pixels, _is_slow(session))
+    options = _Options(
+        strength, compare, overwrite, quality, max_pixels, mark, strip, allow_damage,
+        _is_slow(session),
+    )  # fmt: skip
     report = RunReport()
-    jobs = plan(sources, target, suffix=suffix)
+    jobs = plan(
+        sources,
+        target,
+        suffix=suffix,
+        name=name,
+        fields={"model": session.card.name, "strength": f"{strength:g}"},
+        compare=compare,
+        recursive=recursive,
+    )
     wanted: list[Job] = []
     for job in jobs:
         if not overwrite and not job.to_pipe and job.source.resolve() == job.target.resolve():
@@ -254,7 +252,7 @@ def restore_files(
                 f"{job.source} would be replaced by its result; choose another folder",
                 Kind.EXISTS,
             )
-        finished = not job.to_pipe and not overwrite and job.target.exists()
+        finished = not overwrite and job.target.is_file()
         (report.skipped if finished else wanted).append(job)
     for _ in _overlapped(session, wanted, options, report):
         if progress:

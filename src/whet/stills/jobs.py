@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whet import image
@@ -13,13 +15,25 @@ from whet.errors import ImageError
 
 __all__ = ["Job", "plan"]
 
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to restore; the path ``-`` is standard input or output."""
+    """One picture to restore; the path ``-`` is standard input or output.
+
+    Attributes:
+        source, target: of the picture.
+        compared: where the side-by-side picture goes, where one was asked for.
+        format: suffix of the result, where its name does not say it.
+        notes: what its name gave way to, in sentences.
+    """
 
     source: Path
     target: Path
+    compared: Path | None = None
+    format: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def to_pipe(self) -> bool:
@@ -32,88 +46,209 @@ class Job:
         return str(self.source) == "-"
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A picture that an argument names.
+
+    Attributes:
+        path: of it.
+        place: its path in the tree of results.
+        alone: it was named itself, not by a folder or a pattern.
+    """
+
+    path: Path
+    place: Path
+    alone: bool
+
+
 def plan(
-    sources: Sequence[Path | str], target: Path | str | None = None, *, suffix: str | None = None
+    sources: Sequence[Path | str],
+    target: Path | str | None = None,
+    *,
+    suffix: str | None = None,
+    name: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    compare: bool = False,
+    recursive: bool = True,
 ) -> list[Job]:
-    """Decide which picture goes where.
+    """Decide which picture goes where; all names are planned together, and none is taken twice.
 
     Args:
-        sources: files, folders (searched recursively, by suffix), globs, or ``-``.
+        sources: files, folders (searched by suffix), globs, or ``-``. In folders and by globs,
+            hidden files and results of earlier runs (``NAME-whet``) are passed over.
         target: a folder, which keeps the sources' tree; a file, for one source;
             ``-``; or None, which writes ``NAME-whet.SUFFIX`` beside each source.
         suffix: the format of the results; None keeps that of each source.
+        name: of results without their suffix, such as ``{stem}-{model}``. Fields are ``stem``,
+            ``folder`` (that of the source) and those in ``fields``.
+        fields: more fields for ``name``.
+        compare: plan a side-by-side picture for each, ``NAME-compare.SUFFIX``.
+        recursive: search folders with all that is below them.
 
     Raises:
-        ImageError: a source does not exist or holds no pictures, or two results
-            would have the same name, or no picture is written under ``suffix``.
+        ImageError: a source does not exist or holds no pictures, or no picture is
+            written under ``suffix``, or ``name`` has an unknown field.
     """
     if suffix is not None:
         suffix = f".{suffix.lstrip('.')}"
         image.format_of(suffix)
-    found: list[tuple[Path, Path]] = []  # picture, and its place in the target's tree
-    for source in map(str, sources):
-        found += _found(source, Path(target) if target not in (None, "-") else None)
+    if "" in [str(source) for source in sources] or target == "":
+        raise ImageError("a name is empty; check the variables in the command")
+    folder = Path(target) if target is not None and str(target) != "-" else None
+    found = [one for source in sources for one in _found(str(source), folder, recursive)]
+    found = list({one.path: one for one in reversed(found)}.values())[::-1]
     if str(target) == "-" and len(found) > 1:
         raise ImageError(f"{len(found)} pictures cannot go to one pipe; name a folder")
-    jobs = [Job(path, _target(path, place, target, suffix, len(found))) for path, place in found]
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        first = taken.setdefault(job.target, job.source)
-        if first != job.source:
+    jobs = [_job(one, target, suffix, name, fields or {}, len(found) == 1) for one in found]
+    return _apart(jobs, compare)
+
+
+def _job(
+    one: _Found,
+    target: Path | str | None,
+    suffix: str | None,
+    name: str | None,
+    fields: Mapping[str, str],
+    only: bool,
+) -> Job:
+    """Return where one picture goes if no other is in its way."""
+    if str(target) == "-":
+        return Job(one.path, Path("-"), format=suffix)
+    piped = str(one.path) == "-"
+    stem = "stdin" if piped else one.path.stem
+    if suffix is None:
+        known = _piped_suffix() if piped else one.path.suffix
+        suffix = known if _writable(known) else ".png"
+    if target is not None and only and one.alone and _is_file(target):
+        path = Path(target)
+        if not _is_device(path) and not _writable(path.suffix):
             raise ImageError(
-                f"{first} and {job.source} would both become {job.target}; "
-                "restore them in two runs or rename one"
+                f"{target}: whet writes no {path.suffix!r} pictures; name another suffix, "
+                "or end it with / for a folder"
             )
-    return [Job(source, target) for target, source in taken.items()]
+        return Job(one.path, path, format=None if _writable(path.suffix) else suffix)
+    pattern = name or ("{stem}-whet" if target is None else "{stem}")
+    known_fields = {"stem": stem, "folder": one.path.resolve().parent.name, **fields}
+    named = _named(pattern, known_fields) + suffix
+    if target is None:
+        return Job(one.path, (Path() if piped else one.path.parent) / named)
+    return Job(one.path, Path(target) / one.place.parent / named)
 
 
-def _found(source: str, target: Path | None) -> list[tuple[Path, Path]]:
+def _is_file(target: Path | str) -> bool:
+    """Whether a target means a file: it looks like one, or is a device or named pipe."""
+    path = Path(target)
+    if _is_device(path):
+        return True
+    return not path.is_dir() and path.suffix != "" and not str(target).endswith(("/", os.sep))
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_dir() and not path.is_file()
+
+
+def _named(pattern: str, fields: Mapping[str, str]) -> str:
+    """Fill a name's fields.
+
+    Raises:
+        ImageError: one is unknown, or the name would lead into another folder.
+    """
+    unknown = [f for f in _FIELD.findall(pattern) if f not in fields]
+    if unknown:
+        raise ImageError(
+            f"the name has no field {{{unknown[0]}}}; use "
+            + ", ".join(f"{{{field}}}" for field in fields)
+        )
+    filled = _FIELD.sub(lambda match: fields[match[1]], pattern)
+    if not filled or "/" in filled or os.sep in filled or filled in (".", ".."):
+        raise ImageError(f"{pattern!r} is no file name; folders are named by the target")
+    return filled
+
+
+def _apart(jobs: list[Job], compare: bool) -> list[Job]:
+    """Give every file that will be written a name of its own, that of no other source either.
+
+    Results that keep their source's name come first; of the others, ``a.gif`` beside ``a.png``
+    becomes ``a-gif.png``, and a side-by-side picture moves on by a number.
+    """
+    taken = {_whole(job.source) for job in jobs if not job.from_pipe}
+    planned: dict[int, Job] = {}
+    order = sorted(range(len(jobs)), key=lambda n: jobs[n].source.suffix != jobs[n].target.suffix)
+    for number in order:
+        job = jobs[number]
+        own = set() if job.from_pipe else {_whole(job.source)}
+        wanted = job.target
+        if not job.to_pipe and not _is_device(wanted):
+            job = replace(job, target=_free(wanted, job.source.suffix[1:], taken - own))
+            if job.target != wanted:
+                sentence = f"written as {job.target.name}, as {wanted.name} belongs to another"
+                job = replace(job, notes=(sentence,))
+            taken.add(_whole(job.target))
+        planned[number] = job
+    for number, job in sorted(planned.items()):
+        if compare and not job.to_pipe:
+            beside = job.target.with_name(f"{job.target.stem}-compare{job.target.suffix}")
+            planned[number] = job = replace(job, compared=_free(beside, "", taken))
+            taken.add(_whole(job.compared or beside))
+    return [planned[number] for number in range(len(jobs))]
+
+
+def _whole(path: Path) -> str:
+    """Return a path by which two names of one file are the same."""
+    return str(path.parent.resolve() / path.name)
+
+
+def _free(wanted: Path, hint: str, taken: set[str]) -> Path:
+    """Return ``wanted`` or, where it is taken, the next name: with ``hint``, with numbers."""
+    path, number = wanted, 1
+    stem = f"{wanted.stem}-{hint}" if hint else wanted.stem
+    while _whole(path) in taken:
+        ending = f"-{number}" if number > 1 or not hint else ""
+        path = wanted.with_name(f"{stem}{ending}{wanted.suffix}")
+        number += 1
+    return path
+
+
+def _found(source: str, target: Path | None, recursive: bool) -> list[_Found]:
     """Return the pictures that one argument names, each with its place in a tree."""
     path = Path(source)
     if path.is_dir():
-        inside = (
-            target if target and target.is_dir() and path.resolve() != target.resolve() else None
-        )
+        here = path.resolve()
+        # What an earlier run wrote into this tree is no source.
+        results = target.resolve() if target and target.is_dir() else here
+        inside = results if results != here and results.is_relative_to(here) else None
         pictures = [
             picture
-            for picture in sorted(path.rglob("*"))
-            if _is_picture(picture)
-            and not (inside and picture.resolve().is_relative_to(inside.resolve()))
+            for picture in sorted(path.rglob("*") if recursive else path.glob("*"))
+            if _is_picture(picture) and not (inside and picture.resolve().is_relative_to(inside))
         ]
         if not pictures:
             raise ImageError(f"{path} holds no pictures; name a folder that does")
-        return [(picture, picture.relative_to(path)) for picture in pictures]
+        return [_Found(picture, picture.relative_to(path), False) for picture in pictures]
     if source == "-" or path.exists() or not glob.has_magic(source):
-        return [(path, Path(path.name))]
+        return [_Found(path, Path(path.name), True)]
     # Path.glob takes no absolute pattern.
     matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
     files = [match for match in matches if _is_picture(match)]
     if not files:
         raise ImageError(f"{source} matches no picture; check the pattern")
-    return [(match, Path(match.name)) for match in files]
+    return [_Found(match, Path(match.name), False) for match in files]
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether a file has a picture's suffix and is not the result of an earlier run."""
+    """Whether a file has a picture's suffix, is not hidden, and is no earlier run's result.
+
+    macOS puts hidden files (``._photo.png``) beside each picture on foreign disks.
+    """
     result = path.stem.endswith(("-whet", "-whet-compare"))
-    return path.suffix.lower() in image.SUFFIXES and path.is_file() and not result
+    hidden = path.name.startswith(".")
+    return path.suffix.lower() in image.SUFFIXES and not hidden and path.is_file() and not result
 
 
-def _target(
-    path: Path, place: Path, target: Path | str | None, suffix: str | None, count: int
-) -> Path:
-    """Return where the result of one picture goes."""
-    if str(target) == "-":
-        return Path("-")
-    if suffix is None:
-        suffix = path.suffix if _writable(path.suffix) else ".png"
-    if target is None:
-        folder = Path() if str(path) == "-" else path.parent
-        return folder / f"{'stdin' if str(path) == '-' else path.stem}-whet{suffix}"
-    is_file = count == 1 and not Path(target).is_dir() and Path(target).suffix != ""
-    if is_file and not str(target).endswith(("/", os.sep)):
-        return Path(target)
-    return Path(target) / place.with_suffix(suffix)
+def _piped_suffix() -> str:
+    """Return the suffix of what stands in standard input, without taking it."""
+    peek = getattr(sys.stdin.buffer, "peek", None)
+    return image.suffix_of(peek(32)[:32]) if peek else ""
 
 
 def _writable(suffix: str) -> bool:
@@ -121,4 +256,4 @@ def _writable(suffix: str) -> bool:
         image.format_of(suffix)
     except ImageError:
         return False
-    return True
+    return bool(suffix)

@@ -17,7 +17,9 @@ from whet.image import Picture, Pixels
 from whet.image.sound import sound
 from whet.image.tiff import TiffBands
 from whet.image.tiff_write import regrouped, write_bands
+from whet.image.xmp import marked
 from whet.runtime.tiling import restore_bands
+from whet.version import __version__
 
 if TYPE_CHECKING:
     from whet.runtime import Session
@@ -26,6 +28,11 @@ __all__ = ["fill_hidden", "is_large_tiff", "restore_large_tiff", "restore_pictur
 
 LARGE_PX = 2**24
 """TIFFs above 16.8 megapixels pass in bands, in memory that does not grow with their height."""
+
+_SEEN_LEVELS = 2
+_HARDLY_CHANGED = 0.03
+"""Share of pixels. Of 16 photographs the sharp ones changed by 1.3 to 2.9% (median of each shipped
+model), the same blurred by a Gaussian of 0.6 px by 7.9 to 9.4%."""
 
 _BAND_TILE_PX = 1024
 _FILL_ROWS = 256  # a multiple of the largest block
@@ -77,13 +84,16 @@ def _halved(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return array[::2, ::2] + array[1::2, ::2] + array[::2, 1::2] + array[1::2, 1::2]
 
 
-def restore_picture(session: Session, picture: Picture, strength: float = 1.0) -> Picture:
+def restore_picture(
+    session: Session, picture: Picture, strength: float = 1.0, *, mark: bool = True
+) -> Picture:
     """Return the restored picture; alpha, colours under alpha 0 and metadata are untouched.
 
     Args:
         session: an open session.
         picture: uint8 or uint16; the result has the same dtype.
         strength: scales what restoration changes; 0 returns the picture itself.
+        mark: say in the XMP history what was done, by which model.
     """
     if strength == 0:
         return picture
@@ -95,7 +105,28 @@ def restore_picture(session: Session, picture: Picture, strength: float = 1.0) -
     else:
         restored = session.restore(fill_hidden(picture.pixels, hidden), strength)
         restored = np.where(hidden, picture.pixels, restored)
-    return _noted(picture.with_pixels(np.ascontiguousarray(restored)), session)
+    after = _noted(picture.with_pixels(np.ascontiguousarray(restored)), session)
+    notes = after.metadata.notes + _how_little(picture.pixels, after.pixels)
+    history = _history(session, strength) if mark else None
+    return replace(after, metadata=replace(after.metadata, notes=notes, history=history))
+
+
+def _history(session: Session, strength: float) -> tuple[str, str]:
+    """Return who changes a picture and how, for its XMP history."""
+    return f"whet {__version__}", f"model {session.card.name}, strength {strength:g}"
+
+
+def _how_little(before: Pixels, after: Pixels) -> tuple[str, ...]:
+    """Say that a picture hardly changed, judged by every ninth of its pixels."""
+    level = np.iinfo(before.dtype).max // 255
+    sampled = before[::3, ::3].astype(np.int32) - after[::3, ::3]
+    share = float((np.abs(sampled).max(axis=2) > _SEEN_LEVELS * level).mean())
+    if share >= _HARDLY_CHANGED:
+        return ()
+    return (
+        f"hardly changed: {100 * share:.1f}% of its pixels, by more than {_SEEN_LEVELS} of 255 "
+        "levels; it is sharp already, or suffers from what this model does not mend",
+    )
 
 
 def said_by(session: Session) -> tuple[str, ...]:
@@ -130,6 +161,8 @@ def restore_large_tiff(
     strength: float,
     overwrite: bool,
     max_pixels: int,
+    mark: bool = True,
+    strip: bool = False,
 ) -> tuple[str, ...]:
     """Restore a TIFF in bands; its orientation tag is kept instead of applied.
 
@@ -142,6 +175,11 @@ def restore_large_tiff(
     with source.open("rb") as stream:
         bands = TiffBands(stream, max_pixels)
         metadata = sound(bands.metadata)
+        if strip:
+            metadata = image.stripped(metadata)
+        elif mark:
+            packet = marked(metadata.xmp, *_history(session, strength))
+            metadata = replace(metadata, xmp=packet)
 
         def run(window: Pixels) -> Pixels:
             if bands.channels == 3:
