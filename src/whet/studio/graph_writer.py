@@ -106,6 +106,28 @@ class GraphWriter:
         """Cut anew what was cut otherwise."""
         return x if old == new else self.cut(self.uncut(x, old, channels), new, channels)
 
+    def enlarged(self, x: str, factor: int) -> str:
+        """Bilinear, half-pixel; NHWC."""
+        scales = np.array([1, 1, factor, factor], np.float32)
+        half_pixel = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        return self.pixels(self.op("Resize", self.planes(x), "", scales, **half_pixel))
+
+    def shrunk(self, x: str, factor: int, size: tuple[int, int], channels: int) -> str:
+        """Bilinear, antialiased by a triangle as wide as two results, which is renormalised at
+        the border; NHWC of ``size`` and ``channels``."""
+        taps = 1 - np.abs(np.arange(2 * factor) + 0.5 - factor) / factor
+        kernel = np.broadcast_to(np.outer(taps, taps), (channels, 1, len(taps), len(taps)))
+        sums = np.outer(*(_sums(taps, factor, side // factor) for side in size))
+        y = self.op(
+            "Conv",
+            self.planes(x),
+            kernel.astype(np.float32),
+            group=channels,
+            strides=[factor] * 2,
+            pads=[factor // 2] * 4,
+        )
+        return self.pixels(self.op("Mul", y, (1 / sums).astype(np.float32)[None, None]))
+
     def finish(self, restored: str, height: int, width: int) -> onnx.ModelProto:
         """Return the graph from ``degraded`` to ``restored``, float32 (1, 3, height, width)."""
         self._nodes.append(helper.make_node("Identity", [restored], [OUTPUT]))
@@ -120,3 +142,9 @@ class GraphWriter:
         return helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
         )
+
+
+def _sums(taps: NDArray[np.float64], factor: int, results: int) -> NDArray[np.float64]:
+    """Return how much of a filter's weight lies inside the picture, for each result."""
+    inside = np.pad(np.ones(results * factor), factor // 2)
+    return np.array([taps @ inside[i * factor : i * factor + len(taps)] for i in range(results)])

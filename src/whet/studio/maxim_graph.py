@@ -102,7 +102,7 @@ class _Maxim:
         """A nought that no compiler folds away: see :meth:`_token_weights`."""
         ends = (np.zeros(3, np.int64), np.ones(3, np.int64), np.arange(1, 4))
         corner = self.g.op("Slice", INPUT, *ends)
-        return self.g.reshape(self.g.op("Mul", corner, np.float32(0)), 1)
+        return self.g.reshape(self.g.op("Mul", corner, np.zeros(1, np.float32)), 1)
 
     def _token_weights(self, key: str) -> str:
         """Weights on the left of a product. OpenVINO leaves the product in float32 when they are
@@ -235,29 +235,9 @@ class _Maxim:
         key = f"UpSampleRatio_{number}.Conv_0"
         if source >= target:
             x = self.g.linear(x, key)
-            return x if source == target else self._enlarged(x, 2 ** (source - target))
-        return self.g.linear(self._shrunk(x, source, 2 ** (target - source)), key)
-
-    def _enlarged(self, x: str, factor: int) -> str:
-        scales = np.array([1, 1, factor, factor], np.float32)
-        half_pixel = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-        return self.g.pixels(self.g.op("Resize", self.g.planes(x), "", scales, **half_pixel))
-
-    def _shrunk(self, x: str, level: int, factor: int) -> str:
-        """Antialiased: a triangle as wide as two results, renormalised at the border."""
-        taps = 1 - np.abs(np.arange(2 * factor) + 0.5 - factor) / factor
-        c, (h, w) = self._channels(level), self._size(level)
-        kernel = np.broadcast_to(np.outer(taps, taps), (c, 1, len(taps), len(taps)))
-        sums = np.outer(_sums(taps, factor, h // factor), _sums(taps, factor, w // factor))
-        y = self.g.op(
-            "Conv",
-            self.g.planes(x),
-            kernel.astype(np.float32),
-            group=c,
-            strides=[factor] * 2,
-            pads=[factor // 2] * 4,
-        )
-        return self.g.pixels(self.g.op("Mul", y, (1 / sums).astype(np.float32)[None, None]))
+            return x if source == target else self.g.enlarged(x, 2 ** (source - target))
+        size, c = self._size(source), self._channels(source)
+        return self.g.linear(self.g.shrunk(x, 2 ** (target - source), size, c), key)
 
     # The whole
 
@@ -346,9 +326,3 @@ class _Maxim:
 def _cells(level: int) -> int:
     """Side of the grid and of the blocks at a level; the bottleneck is level 3."""
     return 16 if level < 2 else 8
-
-
-def _sums(taps: NDArray[np.float64], factor: int, results: int) -> NDArray[np.float64]:
-    """Return how much of a filter's weight lies inside the picture, for each result."""
-    inside = np.pad(np.ones(results * factor), factor // 2)
-    return np.array([taps @ inside[i * factor : i * factor + len(taps)] for i in range(results)])
