@@ -32,7 +32,7 @@ LAYERS = (
     ("degrade", "graph"),
     ("models", "image", "artifact"),
     ("fetch", "metrics", "intervals", "card", "conditions"),
-    ("files", "operators"),
+    ("files", "tables", "operators"),
     ("errors", "version"),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
@@ -53,6 +53,7 @@ TORCH_FREE = {
     "operators",
     "runtime",
     "stills",
+    "tables",
     "studio",
     "version",
     "video",

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from whet.tables import Table
+
 __all__ = [
     "FOUNDING_WEIGHTS",
     "LOSSES",
@@ -221,22 +223,29 @@ def _vgg(inputs: LossInputs) -> nn.Module:
     return inputs.vgg
 
 
-LOSSES: Mapping[str, Loss] = {
-    "pixel": Loss(lambda i: pixel(i.restored, i.sharp)),
-    "charbonnier": Loss(lambda i: charbonnier(i.restored, i.sharp)),
-    "deviation": Loss(lambda i: deviation(i.restored, i.sharp)),
-    "level": Loss(lambda i: level(i.restored, i.sharp)),
-    "edge": Loss(lambda i: edge(i.restored, i.sharp)),
-    "frequency": Loss(lambda i: frequency(i.restored, i.sharp)),
-    "distillation": Loss(lambda i: distillation(i.restored, _teacher(i)), teacher=True),
-    "imitation": Loss(lambda i: deviation(i.restored, _teacher(i)), teacher=True),
-    "trusted": Loss(lambda i: trusted(i.restored, _teacher(i), i.degraded, i.sharp), teacher=True),
-    "perceptual": Loss(
-        lambda i: perceptual(i.restored, _teacher(i), _vgg(i)), teacher=True, vgg=True
-    ),
-    "perceptual-sharp": Loss(
-        lambda i: perceptual(i.restored, i.sharp, _vgg(i), side=None), vgg=True
-    ),
-    "contrastive": Loss(lambda i: contrastive(i.restored, i.sharp, i.degraded, _vgg(i)), vgg=True),
-    "feature": Loss(lambda i: feature(i.student_taps, i.teacher_taps), teacher=True, taps=True),
-}
+LOSSES: Mapping[str, Loss] = Table(
+    {
+        "pixel": Loss(lambda i: pixel(i.restored, i.sharp)),
+        "charbonnier": Loss(lambda i: charbonnier(i.restored, i.sharp)),
+        "deviation": Loss(lambda i: deviation(i.restored, i.sharp)),
+        "level": Loss(lambda i: level(i.restored, i.sharp)),
+        "edge": Loss(lambda i: edge(i.restored, i.sharp)),
+        "frequency": Loss(lambda i: frequency(i.restored, i.sharp)),
+        "distillation": Loss(lambda i: distillation(i.restored, _teacher(i)), teacher=True),
+        "imitation": Loss(lambda i: deviation(i.restored, _teacher(i)), teacher=True),
+        "trusted": Loss(
+            lambda i: trusted(i.restored, _teacher(i), i.degraded, i.sharp), teacher=True
+        ),
+        "perceptual": Loss(
+            lambda i: perceptual(i.restored, _teacher(i), _vgg(i)), teacher=True, vgg=True
+        ),
+        "perceptual-sharp": Loss(
+            lambda i: perceptual(i.restored, i.sharp, _vgg(i), side=None), vgg=True
+        ),
+        "contrastive": Loss(
+            lambda i: contrastive(i.restored, i.sharp, i.degraded, _vgg(i)), vgg=True
+        ),
+        "feature": Loss(lambda i: feature(i.student_taps, i.teacher_taps), teacher=True, taps=True),
+    },
+    Loss,
+)

@@ -265,7 +265,7 @@ def _check_names(recipe: Recipe) -> None:
     """Raise InputError where a recipe names what does not exist, before any data are read."""
     for field, given, known in (
         ("student", (recipe.student,), MODELS),
-        ("teacher", (recipe.teacher,), ("", *TEACHERS)),
+        ("teacher", (recipe.teacher,) if recipe.teacher else (), TEACHERS),
         ("losses", recipe.losses, LOSSES),
         ("mix", recipe.mix, DEGRADATIONS),
         ("optimizer", (recipe.optimizer,), OPTIMIZERS),

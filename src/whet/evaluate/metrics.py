@@ -19,6 +19,8 @@ from whet.metrics import METRICS, Metric
 if TYPE_CHECKING:
     from whet.models.features.lpips import LPIPS
 
+from whet.tables import Table
+
 __all__ = ["MEASURES", "chosen"]
 
 Pixels = NDArray[np.uint8]
@@ -46,10 +48,13 @@ def _network() -> LPIPS:
     return load_lpips()
 
 
-MEASURES: Mapping[str, Metric] = {
-    **METRICS,
-    "lpips": Metric(_lpips, "LPIPS (AlexNet)", "", False, 4),
-}
+MEASURES: Mapping[str, Metric] = Table(
+    {
+        **METRICS,
+        "lpips": Metric(_lpips, "LPIPS (AlexNet)", "", False, 4),
+    },
+    Metric,
+)
 
 
 def chosen(extra: Sequence[str] = ()) -> dict[str, Metric]:

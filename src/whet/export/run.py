@@ -67,7 +67,7 @@ def export_checkpoint(
     spec = MODELS[name]
     blank = Card(
         name=target.stem,
-        architecture=name,
+        architecture=spec.name,
         multiple=spec.multiple,
         halo=spec.halo,
         kmac_per_px=spec.kmac_per_px,

@@ -5,7 +5,9 @@ on float32 NCHW RGB in [0, 1]. Its :class:`ModelSpec` states what the rest of
 whet must know about it: nothing else looks inside a network.
 
 A new student is one file here plus one line in :data:`MODELS`; a new teacher
-one file plus one line in :data:`TEACHERS`. The contract tests find both.
+one file plus one line in :data:`TEACHERS`. The contract tests find both. One of
+your own needs neither: ``my_file.py:SPEC``, a :class:`ModelSpec` with ``module=__name__``, is a
+student, and ``my_file.py:load_teacher`` a teacher.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whet.errors import InputError
+from whet.tables import Table
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,25 +55,40 @@ class ModelSpec:
 _DNCNN = "whet.models.students.dncnn"
 _REALTIME = "whet.models.students.realtime"
 
-MODELS: Mapping[str, ModelSpec] = {
-    "dncnn": ModelSpec(
-        "dncnn", _DNCNN, 1, 17, 556.416, ("dncnn.2",), "the founding student, kept as the baseline"
-    ),
-    "nano": ModelSpec(
-        "nano", _REALTIME, 8, 40, 2.466, ("bottom", "decoder.0"), "calls, webcams, browsers"
-    ),
-    "small": ModelSpec(
-        "small", _REALTIME, 8, 64, 9.216, ("bottom", "decoder.0"), "photos and video on a CPU"
-    ),
-    "base": ModelSpec("base", _REALTIME, 16, 144, 30.384, ("bottom", "decoder.0"), "best quality"),
-}
+MODELS: Mapping[str, ModelSpec] = Table(
+    {
+        "dncnn": ModelSpec(
+            "dncnn",
+            _DNCNN,
+            1,
+            17,
+            556.416,
+            ("dncnn.2",),
+            "the founding student, kept as the baseline",
+        ),
+        "nano": ModelSpec(
+            "nano", _REALTIME, 8, 40, 2.466, ("bottom", "decoder.0"), "calls, webcams, browsers"
+        ),
+        "small": ModelSpec(
+            "small", _REALTIME, 8, 64, 9.216, ("bottom", "decoder.0"), "photos and video on a CPU"
+        ),
+        "base": ModelSpec(
+            "base", _REALTIME, 16, 144, 30.384, ("bottom", "decoder.0"), "best quality"
+        ),
+    },
+    ModelSpec,
+)
 
-TEACHERS: Mapping[str, str] = {
-    "maxim": "whet.models.teachers.maxim",
-    "restormer": "whet.models.teachers.restormer",
-    "spandrel": "whet.models.teachers.spandrel",
-    "assistant": "whet.models.teachers.assistant",
-}
+TEACHERS: Mapping[str, str] = Table(
+    {
+        "maxim": "whet.models.teachers.maxim",
+        "restormer": "whet.models.teachers.restormer",
+        "spandrel": "whet.models.teachers.spandrel",
+        "assistant": "whet.models.teachers.assistant",
+    },
+    str,
+    "load_teacher",
+)
 """Teacher name -> module with ``load_teacher(weights: Path | None, **options) -> nn.Module``."""
 
 
