@@ -121,14 +121,14 @@ def _score(
     output: Path, trained: Path, untrained: Path, log: list[dict[str, float]], quiet: bool
 ) -> Path:
     from whet.artifact import shipped
-    from whet.evaluate.baselines import BASELINES
+    from whet.evaluate.baselines import BASELINES, Restorer
     from whet.evaluate.report.html import write_report
     from whet.evaluate.restorers import opened
     from whet.evaluate.results import IDENTITY
     from whet.evaluate.score import evaluate
     from whet.evaluate.suites import open_suite
 
-    restorers = {
+    restorers: dict[str, Restorer] = {
         "distilled now": opened(str(trained)),
         "untrained": opened(str(untrained)),
         "unsharp": BASELINES["unsharp"],
