@@ -158,7 +158,7 @@ class PictureJobs:
         picture = self._read(data)
         after, seconds = self._restored(picture, model, strength)
         stream = io.BytesIO()
-        notes = picture.metadata.notes
+        notes = after.metadata.notes
         notes += image.write(after, stream, suffix, quality=quality)
         encoded = stream.getvalue()
         self._job_seconds = _mixed(self._job_seconds, time.perf_counter() - started)
