@@ -6,6 +6,7 @@ Time is a number that the fakes move, and frames come when the test lets them.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,20 +16,16 @@ import pytest
 
 from whet.artifact import shipped
 from whet.errors import MediaError
-from whet.live.latest_frame import LatestFrame
+from whet.live.latest_frame import Handoff, LatestFrame
 from whet.live.model_ladder import PASS_THROUGH
-from whet.live.run import (
-    LiveOptions,
-    LiveReport,
-    Rung,
-    run_live,
-    smaller_models,
-    split,
-    warm,
-)
-from whet.live.sources import Grab, Steady
+from whet.live.picture import Form, split
+from whet.live.restorer import Rung, smaller_models
+from whet.live.run import LiveOptions, LiveReport, run_live
+from whet.live.sources import Grab, Sound, Steady
+from whet.runtime.yuv420 import Planes
 
 SIZE = (6, 8)  # height, width
+FORM = Form(8, 6)
 PATIENCE_S = 20
 
 
@@ -38,8 +35,11 @@ def _leave_hanging_sources_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whet.live.run._JOIN_S", 0.05)
 
 
-def frame(level: int) -> np.ndarray:
-    return np.full((*SIZE, 3), level, np.uint8)
+def frame(level: int) -> Planes:
+    planes = Planes.empty(*SIZE)
+    for plane, value in zip(planes, (level, 128, 128), strict=True):
+        plane[:] = value
+    return planes
 
 
 def grab(index: int, arrived_s: float = 0.0) -> Grab:
@@ -62,16 +62,35 @@ class FakeClock:
 
 
 class Brighter:
-    """A session that adds a level and takes a while."""
+    """A session for planes that adds a level and takes a while: from its third frame on.
 
-    def __init__(self, clock: FakeClock, takes_ms: float = 0, add: int = 100) -> None:
-        self.clock, self.takes_ms, self.add = clock, takes_ms, add
+    The first two are those by which a run learns what it costs, and take ``costs_ms``.
+    """
+
+    at_once = 1
+
+    def __init__(
+        self, clock: FakeClock, takes_ms: float = 0, add: int = 100, costs_ms: float = 1
+    ) -> None:
+        self.clock, self.takes_ms, self.add, self.costs_ms = clock, takes_ms, add, costs_ms
         self.seen: list[int] = []
 
-    def restore(self, image: np.ndarray, strength: float = 1.0) -> np.ndarray:
-        self.seen.append(int(image[0, 0, 0]))
-        self.clock.time_s += self.takes_ms / 1000
-        return image + np.uint8(round(self.add * strength))
+    def planar(self, colours: Any) -> Brighter:
+        return self
+
+    def blocks(self, planes: Planes) -> np.ndarray:
+        return np.array(planes.y)
+
+    def planes(self, blocks: np.ndarray, height: int, width: int) -> Planes:
+        planes = frame(0)
+        planes.y[:] = blocks
+        return planes
+
+    def restore(self, blocks: np.ndarray, strength: float = 1.0) -> np.ndarray:
+        trial = len(self.seen) < 2
+        self.seen.append(int(blocks[-1, -1]))
+        self.clock.time_s += (self.costs_ms if trial else self.takes_ms) / 1000
+        return blocks + np.uint8(round(self.add * strength))
 
 
 class Screen:
@@ -80,27 +99,33 @@ class Screen:
     def __init__(self, keys: Mapping[int, str] | None = None) -> None:
         self.keys = dict(keys or {})
         self.shown: list[tuple[float, np.ndarray]] = []
+        self.polls = 0
+        self.heard: list[tuple[float, Any]] = []
         self.ready = threading.Semaphore(0)
         self.size: tuple[int, int] | None = None
         self.completed = False
 
     @contextmanager
-    def open(self, width: int, height: int) -> Iterator[Screen]:
-        self.size = (width, height)
+    def open(self, form: Form) -> Iterator[Screen]:
+        self.size = (form.width, form.height)
         yield self
         self.completed = True
 
-    def show(self, pixels: np.ndarray, time_s: float, caption: str) -> None:
-        self.shown.append((time_s, pixels.copy()))
+    def show(self, planes: Planes, time_s: float, caption: str) -> None:
+        self.shown.append((time_s, planes.y.copy()))
         self.ready.release()
 
+    def hear(self, sound: Any, time_s: float) -> None:
+        self.heard.append((time_s, sound))
+
     def pressed(self) -> tuple[str, ...]:
+        self.polls += 1
         key = self.keys.pop(len(self.shown), None)
         return (key,) if key else ()
 
     @property
     def levels(self) -> list[int]:
-        return [int(pixels[0, -1, 0]) for _, pixels in self.shown]
+        return [int(pixels[0, -1]) for _, pixels in self.shown]
 
 
 def in_step(screen: Screen, clock: FakeClock, count: int) -> Iterator[Grab]:
@@ -124,6 +149,7 @@ class Run:
         return run_live(
             self.rungs,
             self.source,
+            FORM,
             self.screen.open,
             LiveOptions(**options),
             clock=self.clock,
@@ -170,10 +196,11 @@ def test_frames_that_come_while_one_is_restored_are_dropped_and_counted() -> Non
     restoring, flooded = threading.Event(), threading.Event()
 
     class Slow(Brighter):
-        def restore(self, image: np.ndarray, strength: float = 1.0) -> np.ndarray:
-            restoring.set()
-            assert flooded.wait(PATIENCE_S)
-            return super().restore(image, strength)
+        def restore(self, blocks: np.ndarray, strength: float = 1.0) -> np.ndarray:
+            if len(self.seen) == 2:
+                restoring.set()
+                assert flooded.wait(PATIENCE_S)
+            return super().restore(blocks, strength)
 
     def flood() -> Iterator[Grab]:
         yield grab(0, clock.now())
@@ -189,7 +216,7 @@ def test_frames_that_come_while_one_is_restored_are_dropped_and_counted() -> Non
 def test_pixels_of_dropped_frames_are_never_converted() -> None:
     converted = []
 
-    def costly(index: int) -> np.ndarray:
+    def costly(index: int) -> Planes:
         converted.append(index)
         return frame(index)
 
@@ -199,7 +226,7 @@ def test_pixels_of_dropped_frames_are_never_converted() -> None:
     assert converted == []
     taken = latest.take(0)
     assert taken is not None
-    taken.pixels()
+    taken.planes()
     assert converted == [3]
 
 
@@ -284,7 +311,7 @@ def test_strength_reaches_the_session() -> None:
 def test_ends_after_the_stated_time() -> None:
     run = stepped(1000, ("small", 100))
     report = run.go(duration_s=0.95, fps=1)
-    assert report.frames == 10
+    assert report.frames in (9, 10)  # the tenth may be on its way when the time is over
     assert run.screen.completed
 
 
@@ -310,8 +337,17 @@ def test_a_key_ends_the_run() -> None:
 
 def test_a_key_toggles_the_split_view() -> None:
     run = stepped(4, ("small", 1), keys={1: "split", 3: "split"})
+
+    def after_keys() -> Iterator[Grab]:
+        for item in in_step(run.screen, run.clock, 4):
+            heard = run.screen.polls + 2  # what was pressed has been obeyed by then
+            while run.screen.shown and run.screen.polls < heard:
+                time.sleep(0.005)
+            yield item
+
+    run.source = after_keys()
     run.go()
-    left = [int(pixels[0, 0, 0]) for _, pixels in run.screen.shown]
+    left = [int(pixels[0, 0]) for _, pixels in run.screen.shown]
     assert left == [100, 1, 2, 103]
     assert run.screen.levels == [100, 101, 102, 103]
 
@@ -319,11 +355,11 @@ def test_a_key_toggles_the_split_view() -> None:
 def test_split_view_halves_both_pictures() -> None:
     before, after = frame(10), frame(200)
     view = split(before, after)
-    assert (view[:, :4] == 10).all()
-    assert (view[:, 4:6] == 255).all()
-    assert (view[:, 6:] == 200).all()
-    assert (before == 10).all()
-    assert (after == 200).all()
+    assert (view.y[:, :4] == 10).all()
+    assert (view.y[:, 4:6] == 235).all()
+    assert (view.y[:, 6:] == 200).all()
+    assert (before.y == 10).all()
+    assert (after.y == 200).all()
 
 
 def test_no_frame_at_all_is_an_error() -> None:
@@ -345,13 +381,75 @@ def test_a_bug_in_the_source_is_not_swallowed() -> None:
         run.go()
 
 
-def test_warming_lets_every_model_see_one_frame() -> None:
-    clock = FakeClock()
-    sessions = [Brighter(clock), Brighter(clock)]
-    warm([Rung(str(i), s) for i, s in enumerate(sessions)], 8, 6)
-    assert [session.seen for session in sessions] == [[0], [0]]
-    warm([Rung("unknown size", sessions[0])], 0, 0)
-    assert sessions[0].seen == [0]
+def test_begins_with_the_best_model_that_is_expected_to_keep_up() -> None:
+    run = stepped(30, ("base", 400), ("small", 20), ("nano", 5))
+    for rung, costs_ms in zip(run.rungs, (400, 20, 5), strict=True):
+        rung.session.costs_ms = costs_ms  # type: ignore[union-attr]
+    report = run.go(fps=30)
+    assert run.notes == ["a frame takes 400.0 ms of 33.3 with base: begins with small"]
+    assert report.models == {"small": 30}
+
+
+def test_restoring_and_showing_happen_at_the_same_time() -> None:
+    """The first frame is not shown to the end before the second one is being restored."""
+    clock, screen = FakeClock(), Screen()
+    showing, restoring = threading.Event(), threading.Event()
+    show = screen.show
+
+    class Watched(Brighter):
+        def restore(self, blocks: np.ndarray, strength: float = 1.0) -> np.ndarray:
+            if len(self.seen) == 3:
+                restoring.set()
+            return super().restore(blocks, strength)
+
+    def shown(planes: Planes, time_s: float, caption: str) -> None:
+        showing.set()
+        assert restoring.wait(PATIENCE_S)
+        show(planes, time_s, caption)
+
+    def source() -> Iterator[Grab]:
+        yield grab(0)
+        assert showing.wait(PATIENCE_S)
+        yield grab(1)
+
+    screen.show = shown  # type: ignore[method-assign]
+    report = Run([Rung("nano", Watched(clock))], source(), screen, clock).go()
+    assert (report.frames, report.dropped) == (2, 0)
+
+
+def test_who_hands_over_waits_until_the_last_one_was_taken() -> None:
+    handoff: Handoff[int] = Handoff()
+    put: list[int] = []
+
+    def hand_over() -> None:
+        for item in range(3):
+            handoff.put(item)
+            put.append(item)
+        handoff.close()
+
+    worker = threading.Thread(target=hand_over)
+    worker.start()
+    assert [handoff.take(PATIENCE_S) for _ in range(3)] == [0, 1, 2]
+    worker.join(PATIENCE_S)
+    assert handoff.ended
+    handoff.put(9)  # nobody wants it any more
+    assert handoff.take(0) is None
+
+
+def test_sound_reaches_the_sink_with_its_time() -> None:
+    clock, screen = FakeClock(), Screen()
+
+    def source() -> Iterator[Grab | Sound]:
+        yield Sound(0.95, "early")
+        yield Grab(1.0, clock.now(), lambda: frame(1))
+        assert screen.ready.acquire(timeout=PATIENCE_S)
+        yield Sound(1.25, "later")
+        yield Grab(1.5, clock.now(), lambda: frame(2))
+        assert screen.ready.acquire(timeout=PATIENCE_S)
+
+    Run([Rung("nano", Brighter(clock))], source(), screen, clock).go()
+    assert [what for _, what in screen.heard] == ["early", "later"]
+    assert [time for time, _ in screen.heard] == pytest.approx([-0.05, 0.25])
 
 
 @pytest.mark.skipif(not {"nano", "small"} <= set(shipped()), reason="models are not in this copy")
@@ -367,7 +465,7 @@ def test_ladder_of_a_model_holds_the_smaller_shipped_ones() -> None:
 class FakeFeed:
     """Frames, and then what happens."""
 
-    size = (8, 6)
+    form = FORM
 
     def __init__(self, levels: list[int], end: str | None = None, finite: bool = False) -> None:
         self.levels, self.end, self.finite = levels, end, finite
@@ -402,7 +500,7 @@ def steady(plug: Plug) -> tuple[Steady, FakeClock, list[str]]:
 
 
 def levels(source: Steady) -> list[int]:
-    return [int(item.pixels()[0, 0, 0]) for item in source]
+    return [int(item.planes().y[0, 0]) for item in source]
 
 
 def test_a_camera_that_vanishes_and_returns_goes_on() -> None:

@@ -34,6 +34,9 @@ def live(
     steady: Annotated[
         bool, typer.Option("--steady/--no-steady", help="keep still scenes from trembling")
     ] = True,
+    sound: Annotated[
+        bool, typer.Option("--sound/--no-sound", help="of the source, into a file or stream")
+    ] = True,
     loop: Annotated[bool, typer.Option("--loop", help="begin a file again at its end")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="seconds, then end")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT to ask a camera for")] = None,
@@ -55,12 +58,14 @@ def live(
     if size is not None and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", size):
         raise InputError(f"--size takes WIDTHxHEIGHT, such as 1280x720, not {size!r}")
     from whet.live.addresses import address_of
-    from whet.live.run import LiveOptions, Rung, run_live, smaller_models, warm
-    from whet.live.sinks import Encoding, sink_for
+    from whet.live.recording import LiveEncoding
+    from whet.live.restorer import Rung, smaller_models
+    from whet.live.run import LiveOptions, run_live
+    from whet.live.sinks import sink_for
     from whet.live.sources import Steady, WallClock, open_feed
     from whet.runtime import open_session
 
-    open_sink = sink_for(to, Encoding(fps, crf, preset, overwrite))
+    open_sink = sink_for(to, LiveEncoding(fps, crf, preset, overwrite))
     address = address_of(camera, size, fps)
     rungs = [
         Rung(str(name), open_session(name, runtime=runtime, threads=threads))
@@ -69,12 +74,13 @@ def live(
     stop = threading.Event()
     clock = WallClock(stop)
     with _until_signalled(stop), _log(log, overwrite) as write, line(quiet=quiet) as status:
-        reopen = open_feed(address, loop=loop, clock=clock)
+        heard = sound and to not in ("window", "virtual-camera")
+        reopen = open_feed(address, loop=loop, clock=clock, sound=heard)
         source = Steady(address.name, reopen, clock, stop, note)
-        warm(rungs, *source.size)
         report = run_live(
             rungs,
             source,
+            source.form,
             open_sink,
             LiveOptions(fps, strength, split, duration, steady),
             clock=clock,

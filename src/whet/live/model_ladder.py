@@ -18,10 +18,14 @@ PASS_THROUGH = "pass-through"
 """The lowest rung of every ladder: frames as they come."""
 
 CALM_SHARE = 0.6
-"""A better model is tried while the present one needs at most this share of the budget.
-The models that come with whet take two to four times the time of the next smaller one, passing
-through none; so a trial may fail, which costs a window and doubles the wait for the next."""
+"""Where it is not known how long the next better model takes, it is tried while the present one
+needs at most this share of the budget. A trial that fails costs a window and doubles the wait for
+the next."""
 
+HEADROOM = 0.9
+"""Share of the budget that the next better model must be expected to keep within."""
+
+_NOTHING_MS = 0.5  # a rung that takes less tells nothing of how busy the machine is
 _SETTLING = 3  # frames after a change, which pay for compiling and cold caches
 _LEAST = 3  # frames before anything is judged: one hiccup is no trend
 _PATIENCE, _LONGEST_PATIENCE = 3, 96  # windows
@@ -60,18 +64,22 @@ class Ladder:
     Frames are judged by the window, one second's worth. The rung is left
     downwards when the window's 95th percentile is over the budget, or as soon as
     fewer frames have taken as long as the whole window may. It is left upwards
-    after several calm windows on end; each time the better model fails at once,
-    the next trial waits twice as long, up to a minute and a half.
+    after several windows on end in which the next better model would have kept
+    within the budget, by what it took when the run began; each time it fails at
+    once all the same, the next trial waits twice as long, up to a minute and a
+    half. The first rung is the best that keeps within the budget by that measure.
 
     Args:
         names: of rungs, best first; the last is what is fallen to in the end.
         fps: frames per second to keep up with.
+        costs_ms: what a frame takes on each rung with nothing beside it; empty where unknown.
     """
 
-    def __init__(self, names: Sequence[str], fps: float) -> None:
+    def __init__(self, names: Sequence[str], fps: float, costs_ms: Sequence[float] = ()) -> None:
         self.budget_ms = 1000 / fps
-        self._names = tuple(names)
-        self._rung = 0
+        self._names, self._costs_ms = tuple(names), tuple(costs_ms)
+        within = [rung for rung, cost in enumerate(costs_ms) if cost <= self.budget_ms]
+        self._rung = within[0] if within else max(0, len(costs_ms) - 1)
         self._window_frames = max(10, round(fps))
         self._window_ms: list[float] = []
         self._settling = _SETTLING
@@ -91,11 +99,19 @@ class Ladder:
         """Name of the model in use."""
         return self._names[self._rung]
 
+    def _expected_ms(self, p95_ms: float) -> float:
+        """Return what a frame would take on the rung above, by what it takes on this one."""
+        if not self._costs_ms:
+            return p95_ms / CALM_SHARE * HEADROOM
+        here, above = self._costs_ms[self._rung], self._costs_ms[self._rung - 1]
+        slower = max(1.0, p95_ms / here) if here > _NOTHING_MS else 1.0
+        return max(p95_ms, above * slower)
+
     def record(self, busy_ms: float) -> Move | None:
         """Take note of one frame's time; return the change that follows, if any.
 
         Args:
-            busy_ms: from taking the frame to having shown it.
+            busy_ms: that the slowest of the things done to it at the same time took.
         """
         if self._settling:
             self._settling -= 1
@@ -113,8 +129,9 @@ class Ladder:
         self._hopeless = False
         if self._on_trial and self._windows_here >= _PATIENCE:
             self._on_trial, self._patience = False, _PATIENCE
-        self._calm = self._calm + 1 if p95_ms <= CALM_SHARE * self.budget_ms else 0
-        if self._rung and self._calm >= self._patience:
+        calm = self._rung and self._expected_ms(p95_ms) <= HEADROOM * self.budget_ms
+        self._calm = self._calm + 1 if calm else 0
+        if self._calm >= self._patience:
             self._on_trial = True
             return self._go(self._rung - 1, p95_ms)
         return None

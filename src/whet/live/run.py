@@ -1,8 +1,9 @@
 """Live frames through a model: always the latest, never a queue.
 
-One thread takes frames from the source and keeps the latest; the caller's
-thread restores it and shows it. A frame that is replaced before its turn is
-dropped and counted, so what is seen is never older than one frame's work. A
+Three threads work at the same time: one takes frames from the source and keeps
+the latest, one restores it, and the caller's shows or encodes what was
+restored. A frame that is replaced before its turn is dropped and counted, so
+what is seen is never older than a frame's work in each of them. A
 :class:`~whet.live.model_ladder.Ladder` picks the model by what that work takes.
 """
 
@@ -13,44 +14,24 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from whet.artifact import read_card, resolve, shipped
 from whet.errors import MediaError
-from whet.image import Pixels
-from whet.live.latest_frame import Grabber, LatestFrame
+from whet.live.latest_frame import Grabber, Handoff, LatestFrame
 from whet.live.model_ladder import PASS_THROUGH, Ladder, percentile
+from whet.live.picture import Form, split
+from whet.live.restorer import LiveRestorer, Rung
 from whet.live.sinks import QUIT, SPLIT, LiveSink, OpenSink
-from whet.live.sources import Clock, Grab
-from whet.video.stabilise import Stabiliser
+from whet.live.sources import Clock, Grab, Sound
+from whet.runtime.yuv420 import Planes
 
-if TYPE_CHECKING:
-    from whet.runtime import Session
-
-__all__ = [
-    "LiveOptions",
-    "LiveReport",
-    "Rung",
-    "run_live",
-    "smaller_models",
-    "split",
-    "warm",
-]
+__all__ = ["LiveOptions", "LiveReport", "run_live"]
 
 _POLL_S = 0.05  # how often a window is looked after while no frame comes
 _RECENT = 120  # frames whose latency is on screen
 _JOIN_S = 6.0  # a source that hangs is left behind after this
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A model to choose from; without a session, frames pass as they are."""
-
-    name: str
-    session: Session | None
 
 
 @dataclass(frozen=True)
@@ -109,42 +90,10 @@ class LiveReport:
         )
 
 
-def smaller_models(model: str | Path) -> tuple[str, ...]:
-    """Return the shipped models that compute less than ``model``, the largest first.
-
-    Raises:
-        ModelError: there is no such model.
-    """
-    wanted_kmac = read_card(resolve(model)).kmac_per_px
-    cards = {name: read_card(path) for name, path in shipped().items()}
-    kmac = {n: c.kmac_per_px for n, c in cards.items() if c.precision == "float32"}
-    smaller = [name for name in kmac if kmac[name] < wanted_kmac]
-    return tuple(sorted(smaller, key=lambda name: -kmac[name]))
-
-
-def warm(rungs: Sequence[Rung], width: int, height: int) -> None:
-    """Let every model see a frame of the size to come: the first one pays for compiling."""
-    blank = np.zeros((height, width, 3), np.uint8)
-    for rung in rungs:
-        if rung.session is not None and blank.size:
-            rung.session.restore(blank)
-
-
-def split(degraded: Pixels, restored: Pixels) -> Pixels:
-    """Return the left half of ``degraded`` beside the right half of ``restored``, a line between.
-
-    Both uint8 (H, W, 3); neither is changed.
-    """
-    middle = degraded.shape[1] // 2
-    view = restored.copy()
-    view[:, :middle] = degraded[:, :middle]
-    view[:, middle : middle + 2] = 255
-    return view
-
-
 def run_live(
     rungs: Sequence[Rung],
-    source: Iterable[Grab],
+    source: Iterable[Grab | Sound],
+    form: Form,
     open_sink: OpenSink,
     options: LiveOptions,
     *,
@@ -154,12 +103,13 @@ def run_live(
     status: Callable[[str], None] = lambda _: None,
     log: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> LiveReport:
-    """Show the latest frame of ``source`` through the best model that keeps up, until the end.
+    """Show the newest frame of ``source`` through the best model that keeps up, until the end.
 
     Args:
         rungs: models from the wanted one down; :data:`PASS_THROUGH` follows by itself.
         source: frames as they come; it is iterated in a thread of its own.
-        open_sink: called with width and height of the first frame.
+        form: of its frames.
+        open_sink: called when the first frame is there.
         options: see there.
         clock: the one that times the source's frames.
         stop: may be set from outside to end the run; it is set at the end.
@@ -172,6 +122,16 @@ def run_live(
     """
     if not 0 <= options.strength <= 2:
         raise MediaError(f"strength is {options.strength}; choose 0 (nothing) to 2, 1 is normal")
+    rungs = [*rungs, Rung(PASS_THROUGH, None)]
+    restorer = LiveRestorer(rungs, form, strength=options.strength, steady=options.steady)
+    # The first frame through each model also pays for compiling it, before any is late.
+    costs_ms = restorer.costs_ms(clock)
+    ladder = Ladder([rung.name for rung in rungs], options.fps, costs_ms)
+    if ladder.rung:
+        note(
+            f"a frame takes {costs_ms[0]:.1f} ms of {ladder.budget_ms:.1f} with {rungs[0].name}: "
+            f"begins with {ladder.name}"
+        )
     latest = LatestFrame()
     grabber = Grabber(source, latest)
     grabber.start()
@@ -180,10 +140,10 @@ def run_live(
         if first is None:
             grabber.join(_JOIN_S)
             raise grabber.failure or MediaError("not one frame came; check the source")
-        height, width = first.pixels().shape[:2]
-        with open_sink(width, height) as sink:
-            stage = _Stage(rungs, sink, options, clock, (note, status, log))
-            report = stage.play(first, latest, stop)
+        with open_sink(form) as sink:
+            stage = _Stage(ladder, sink, options, clock, (note, status, log))
+            work = _Work(restorer, ladder, stage, clock, first, latest)
+            report = stage.play(work, latest, grabber.sounds, stop)
     finally:
         stop.set()
         grabber.join(_JOIN_S)
@@ -199,12 +159,65 @@ def _wait(latest: LatestFrame, stop: threading.Event) -> Grab | None:
     return None
 
 
-class _Stage:
-    """The caller's side of a run: what is done with each frame that is taken."""
+@dataclass(frozen=True)
+class _Restored:
+    """A frame that is ready to be shown."""
+
+    grab: Grab
+    planes: Planes
+    model: str
+    taken_s: float
+    restored_s: float
+
+
+class _Work(threading.Thread):
+    """Restores the latest frame, over and over."""
 
     def __init__(
         self,
-        rungs: Sequence[Rung],
+        restorer: LiveRestorer,
+        ladder: Ladder,
+        stage: _Stage,
+        clock: Clock,
+        first: Grab,
+        latest: LatestFrame,
+    ) -> None:
+        super().__init__(name="whet-restore", daemon=True)
+        self._restorer, self._ladder, self._stage = restorer, ladder, stage
+        self._clock, self._first, self._latest = clock, first, latest
+        self.done: Handoff[_Restored] = Handoff()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        grab: Grab | None = self._first
+        try:
+            while not self._latest.ended or grab is not None:
+                if grab is not None:
+                    self.done.put(self._restored(grab))
+                if self.done.closed:
+                    return
+                grab = self._latest.take(_POLL_S)
+        except BaseException as failure:
+            self.failure = failure
+        finally:
+            self.done.close()
+
+    def _restored(self, grab: Grab) -> _Restored:
+        taken_s = self._clock.now()
+        rung, model = self._ladder.rung, self._ladder.name
+        degraded = grab.planes()
+        restored = self._restorer.restore(rung, degraded)
+        if self._stage.split and model != PASS_THROUGH:
+            restored = split(degraded, restored)
+        return _Restored(grab, restored, model, taken_s, self._clock.now())
+
+
+class _Stage:
+    """The caller's side of a run: what is done with each frame that was restored."""
+
+    def __init__(
+        self,
+        ladder: Ladder,
         sink: LiveSink,
         options: LiveOptions,
         clock: Clock,
@@ -212,31 +225,37 @@ class _Stage:
             Callable[[str], None], Callable[[str], None], Callable[[Mapping[str, Any]], None]
         ],
     ) -> None:
-        self._rungs = [*rungs, Rung(PASS_THROUGH, None)]
-        self._sink, self._options, self._clock = sink, options, clock
+        self._ladder, self._sink, self._options, self._clock = ladder, sink, options, clock
         self._note, self._status, self._log = tell
-        self._ladder = Ladder([rung.name for rung in self._rungs], options.fps)
-        self._split = options.split
-        self._stabiliser = Stabiliser()
+        self.split = options.split
         self._latencies_ms = array("d")
         self._recent_ms: deque[float] = deque(maxlen=_RECENT)
         self._frames_by: dict[str, int] = {}
         self._first_time_s: float | None = None
         self._caption = "whet live"
 
-    def play(self, first: Grab, latest: LatestFrame, stop: threading.Event) -> LiveReport:
-        """Show ``first`` and whatever is latest after it."""
+    def play(
+        self, work: _Work, latest: LatestFrame, sounds: deque[Sound], stop: threading.Event
+    ) -> LiveReport:
+        """Show what ``work`` restores, until the end."""
         began_s = self._clock.now()
-        grab: Grab | None = first
-        while True:
-            if grab is not None:
-                self._show(grab, latest.dropped, self._clock.now() - began_s)
-            self._obey(stop)
-            elapsed_s = self._clock.now() - began_s
-            over = self._options.duration_s is not None and elapsed_s >= self._options.duration_s
-            if over or stop.is_set() or latest.ended:
-                break
-            grab = latest.take(_POLL_S)
+        work.start()
+        try:
+            while True:
+                if (restored := work.done.take(_POLL_S)) is not None:
+                    self._show(restored, latest.dropped, restored.taken_s - began_s)
+                    self._hear(sounds)
+                self._obey(stop)
+                elapsed_s = self._clock.now() - began_s
+                duration_s = self._options.duration_s
+                over = duration_s is not None and elapsed_s >= duration_s
+                if over or stop.is_set() or work.done.ended:
+                    break
+        finally:
+            work.done.close()
+            work.join(_JOIN_S)
+        if work.failure is not None:
+            raise work.failure
         return LiveReport(
             frames=len(self._latencies_ms),
             dropped=latest.dropped,
@@ -251,49 +270,44 @@ class _Stage:
             if action == QUIT:
                 stop.set()
             elif action == SPLIT:
-                self._split = not self._split
+                self.split = not self.split
 
-    def _show(self, grab: Grab, dropped: int, at_s: float) -> None:
-        taken_s = self._clock.now()
-        rung = self._rungs[self._ladder.rung]
-        degraded = grab.pixels()
-        view = self._restored(rung, degraded)
-        restored_s = self._clock.now()
+    def _hear(self, sounds: deque[Sound]) -> None:
+        assert self._first_time_s is not None
+        while sounds:
+            sound = sounds.popleft()
+            self._sink.hear(sound.samples, sound.time_s - self._first_time_s)
+
+    def _show(self, restored: _Restored, dropped: int, at_s: float) -> None:
+        grab, began_s = restored.grab, self._clock.now()
         if self._first_time_s is None:
             self._first_time_s = grab.time_s
-        self._sink.show(view, grab.time_s - self._first_time_s, self._caption)
+        self._sink.show(restored.planes, grab.time_s - self._first_time_s, self._caption)
         shown_s = self._clock.now()
         latency_ms = 1000 * (shown_s - grab.arrived_s)
+        restore_ms = 1000 * (restored.restored_s - restored.taken_s)
+        show_ms = 1000 * (shown_s - began_s)
         self._latencies_ms.append(latency_ms)
         self._recent_ms.append(latency_ms)
-        self._frames_by[rung.name] = self._frames_by.get(rung.name, 0) + 1
+        self._frames_by[restored.model] = self._frames_by.get(restored.model, 0) + 1
         recent = np.percentile(self._recent_ms, (50, 95))
         self._caption = (
-            f"whet live: {rung.name}, latency p50 {recent[0]:.0f} ms, p95 {recent[1]:.0f} ms, "
-            f"{dropped} dropped"
+            f"whet live: {restored.model}, latency p50 {recent[0]:.0f} ms, "
+            f"p95 {recent[1]:.0f} ms, {dropped} dropped"
         )
         self._status(self._caption)
         self._log(
             {
                 "at_s": round(at_s, 4),
                 "time_s": round(grab.time_s, 4),
-                "model": rung.name,
-                "restore_ms": round(1000 * (restored_s - taken_s), 3),
-                "show_ms": round(1000 * (shown_s - restored_s), 3),
+                "model": restored.model,
+                "restore_ms": round(restore_ms, 3),
+                "show_ms": round(show_ms, 3),
                 "latency_ms": round(latency_ms, 3),
                 "dropped": dropped,
             }
         )
-        self._judge(1000 * (shown_s - taken_s), at_s)
-
-    def _restored(self, rung: Rung, degraded: Pixels) -> Pixels:
-        if rung.session is None:
-            self._stabiliser.reset()
-            return degraded
-        restored: Pixels = rung.session.restore(degraded, self._options.strength)
-        if self._options.steady:
-            restored = self._stabiliser(degraded, restored)
-        return split(degraded, restored) if self._split else restored
+        self._judge(max(restore_ms, show_ms), at_s)
 
     def _judge(self, busy_ms: float, at_s: float) -> None:
         move = self._ladder.record(busy_ms)

@@ -1,6 +1,6 @@
 """Where live frames come from: a camera, a stream, the screen, or a file in its own time.
 
-A frame is kept as FFmpeg decoded it until somebody wants its pixels, so that
+A frame is kept as FFmpeg decoded it until somebody wants its planes, so that
 those which come too late cost nothing. A source that breaks off is opened
 again, after ever longer waits; only a file ends.
 """
@@ -10,25 +10,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import av
 import av.error
-import numpy as np
-from av.video.reformatter import ColorRange, VideoReformatter
 
 from whet.errors import MediaError
-from whet.image import Pixels
 from whet.live.addresses import Address
-from whet.video.rgb import TO_RGB, colours
+from whet.live.picture import Form, ToPlanes
+from whet.runtime.yuv420 import Planes
 
-__all__ = ["Clock", "Feed", "Grab", "Steady", "WallClock", "open_feed"]
+__all__ = ["Clock", "Feed", "Grab", "Sound", "Steady", "WallClock", "open_feed"]
 
 _OPEN_S, _READ_S = 10.0, 5.0  # a stream silent for longer is taken for lost
 _BEHIND_S = 0.5  # a file decoded later than this has its schedule moved
+_DRIFT_S = 0.25  # of the sound of a source without an end against its picture
 _WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # before each new attempt; the last one repeats
 
 
@@ -62,12 +63,25 @@ class Grab:
     Attributes:
         time_s: when it is to be shown, from the first frame on.
         arrived_s: what the clock said when it was there.
-        pixels: converts it to uint8 (H, W, 3); all frames of a source have one size.
+        planes: converts it; all frames of a source have one form.
     """
 
     time_s: float
     arrived_s: float
-    pixels: Callable[[], Pixels]
+    planes: Callable[[], Planes]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A piece of sound that came in.
+
+    Attributes:
+        time_s: when it begins, on the clock of :attr:`Grab.time_s`.
+        samples: FFmpeg's frame.
+    """
+
+    time_s: float
+    samples: Any
 
 
 class Feed(Protocol):
@@ -75,14 +89,14 @@ class Feed(Protocol):
 
     Attributes:
         finite: it has an end, as a file has; otherwise its end means that it was lost.
-        size: width and height as announced, which a rotation tag may swap; 0 if unknown.
+        form: of its frames.
     """
 
     finite: bool
-    size: tuple[int, int]
+    form: Form
 
-    def __iter__(self) -> Iterator[Grab]:
-        """Yield frames as they come.
+    def __iter__(self) -> Iterator[Grab | Sound]:
+        """Yield frames, and sound, as they come.
 
         Raises:
             MediaError: the source was lost.
@@ -93,17 +107,37 @@ class Feed(Protocol):
 
 
 class _AvFeed:
-    """A source that FFmpeg has opened."""
+    """A source that FFmpeg has opened, and its first frame decoded."""
 
-    def __init__(self, address: Address, loop: bool, clock: Clock, to_rgb: _ToRgb) -> None:
-        self._address, self._loop, self._clock, self._to_rgb = address, loop, clock, to_rgb
+    def __init__(
+        self, address: Address, loop: bool, clock: Clock, sound: bool, first: _First
+    ) -> None:
+        self._address, self._loop, self._clock, self._wants_sound = address, loop, clock, sound
         self._open()
         known_end = address.format is None and self._container.duration is not None
         self.finite = Path(address.url).is_file() or known_end
-        context = self._stream.codec_context
-        self.size = (context.width, context.height)
         # Decoding frames side by side holds as many back: right for files alone.
         self._stream.thread_type = "AUTO" if self.finite else "SLICE"
+        try:
+            self._begin(first)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _begin(self, first: _First) -> None:
+        self._items = self._decoded()
+        self._waiting: list[Any] = []
+        for item in self._items:
+            self._waiting.append(item)
+            if isinstance(item, av.VideoFrame):
+                break
+        else:
+            raise MediaError(f"{self._address.name}: not one frame came; {self._address.remedy}")
+        if first.to_planes is None:
+            aspect = self._stream.sample_aspect_ratio
+            first.to_planes = ToPlanes(item, aspect, sound=self._sound is not None)
+        self._to_planes = first.to_planes
+        self.form = self._to_planes.form
 
     def _open(self) -> None:
         address = self._address
@@ -119,14 +153,25 @@ class _AvFeed:
             raise MediaError(
                 f"{address.name} cannot be opened ({_reason(error)}); {address.remedy}"
             ) from error
-        if not self._container.streams.video:
+        streams = self._container.streams
+        if not streams.video:
             self._container.close()
             raise MediaError(f"{address.name} holds no video stream; name one that does")
-        self._stream = self._container.streams.video[0]
+        self._stream = streams.video[0]
+        self._sound = streams.audio[0] if streams.audio and self._wants_sound else None
 
-    def __iter__(self) -> Iterator[Grab]:
+    def __iter__(self) -> Iterator[Grab | Sound]:
         clock, start_s = self._clock, self._clock.now()
-        for time_s, frame in self._frames():
+        heard_s: float | None = None  # where the sound of a source without an end is
+        for time_s, item in self._timed():
+            if not isinstance(item, av.VideoFrame):
+                if not self.finite:
+                    now_s = clock.now() - start_s
+                    together = heard_s is not None and abs(now_s - heard_s) < _DRIFT_S
+                    time_s = heard_s if together and heard_s is not None else now_s
+                    heard_s = time_s + item.samples / item.sample_rate
+                yield Sound(time_s, item)
+                continue
             if self.finite:
                 wait_s = start_s + time_s - clock.now()
                 if wait_s > 0:
@@ -135,35 +180,46 @@ class _AvFeed:
                     start_s -= wait_s
             now_s = clock.now()
             shown_s = time_s if self.finite else now_s - start_s
-            yield Grab(shown_s, now_s, lambda frame=frame: self._to_rgb(frame))  # type: ignore[misc]
+            yield Grab(shown_s, now_s, partial(self._to_planes, item))
 
-    def _frames(self) -> Iterator[tuple[float, Any]]:
+    def _timed(self) -> Iterator[tuple[float, Any]]:
         """Yield frames with their times from the first on, round after round of a loop."""
         began_s, step_s = 0.0, 0.0
         while True:
-            time_s, first_pts = began_s, None
-            for frame in self._decoded():
-                if first_pts is None:
-                    first_pts = frame.pts or 0
+            time_s, first_s = began_s, None
+            early: list[Any] = []  # sound that is decoded sooner than the frame it goes with
+            for item in chain(self._waiting, self._items):
+                own_s = None if item.pts is None else float(item.pts * item.time_base)
+                if not isinstance(item, av.VideoFrame):
+                    if own_s is not None and first_s is None:
+                        early.append((own_s, item))
+                    elif own_s is not None and first_s is not None:
+                        yield began_s + own_s - first_s, item
+                    continue
+                if first_s is None:
+                    first_s = own_s or 0.0
+                    for heard_s, sound in early:
+                        yield began_s + heard_s - first_s, sound
                 step_s = float(1 / (self._stream.average_rate or Fraction(25)))
-                if frame.pts is not None:
-                    time_s = began_s + float((frame.pts - first_pts) * frame.time_base)
-                yield time_s, frame
+                if own_s is not None:
+                    time_s = began_s + own_s - first_s
+                yield time_s, item
                 time_s += step_s
-            if not (self._loop and self.finite) or first_pts is None:
+            if not (self._loop and self.finite) or first_s is None:
                 return
             began_s = time_s
             self._container.close()
             self._open()
+            self._waiting, self._items = [], self._decoded()
 
     def _decoded(self) -> Iterator[Any]:
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux([s for s in (self._stream, self._sound) if s]):
                 try:
-                    frames = packet.decode()
+                    items = packet.decode()
                 except av.error.InvalidDataError:
                     continue  # a torn packet: the next key frame mends the picture
-                yield from frames
+                yield from items
         except (av.error.FFmpegError, OSError) as error:
             raise MediaError(_reason(error)) from error
 
@@ -171,41 +227,25 @@ class _AvFeed:
         self._container.close()
 
 
-class _ToRgb:
-    """Converts decoded frames to RGB, all in the size of the first and upright."""
+class _First:
+    """Keeps the form of a source's first frame for whenever it is opened again."""
 
-    def __init__(self) -> None:
-        self._reformatter = VideoReformatter()
-        self._size: tuple[int, int] | None = None
-
-    def __call__(self, frame: Any) -> Pixels:
-        self._size = self._size or (frame.width, frame.height)
-        matrix, full_range = colours(frame)
-        rgb = self._reformatter.reformat(
-            frame,
-            width=self._size[0],
-            height=self._size[1],
-            format="gbrp",
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG,
-            interpolation=TO_RGB,
-        )
-        upright = np.rot90(rgb.to_ndarray(), round(frame.rotation / 90))
-        return np.ascontiguousarray(upright)
+    to_planes: ToPlanes | None = None
 
 
-def open_feed(address: Address, *, loop: bool, clock: Clock) -> Callable[[], Feed]:
+def open_feed(
+    address: Address, *, loop: bool, clock: Clock, sound: bool = False
+) -> Callable[[], Feed]:
     """Return a function that opens ``address``, as often as it takes.
 
     Args:
         address: from :func:`~whet.live.addresses.address_of`.
         loop: begin a file again at its end.
         clock: of the run.
+        sound: yield the source's sound, where it has any.
     """
-    to_rgb = _ToRgb()
-    return lambda: _AvFeed(address, loop, clock, to_rgb)
+    first = _First()
+    return lambda: _AvFeed(address, loop, clock, sound, first)
 
 
 class Steady:
@@ -219,7 +259,7 @@ class Steady:
         note: told what happens, in sentences.
 
     Attributes:
-        size: width and height as the source announced them.
+        form: of the frames.
         reconnected: how often the source was lost and came back.
 
     Raises:
@@ -238,18 +278,18 @@ class Steady:
         self._clock, self._stop, self._note = clock, stop, note
         self._feed = reopen()
         self._began_s = clock.now()
-        self.size = self._feed.size
+        self.form = self._feed.form
         self.reconnected = 0
 
-    def __iter__(self) -> Iterator[Grab]:
+    def __iter__(self) -> Iterator[Grab | Sound]:
         while not self._stop.is_set():
             reason = "it ended"
             began_s = self._clock.now() - self._began_s if self.reconnected else 0.0
             try:
-                for grab in self._feed:
+                for item in self._feed:
                     if self._stop.is_set():
                         return
-                    yield Grab(began_s + grab.time_s, grab.arrived_s, grab.pixels)
+                    yield replace(item, time_s=began_s + item.time_s)
             except MediaError as error:
                 reason = str(error)
                 if self._feed.finite:
