@@ -233,13 +233,8 @@ def test_a_recording_that_an_error_ends_is_completed(tmp_path: Path) -> None:
 
 def test_a_recording_replaces_nothing_unless_told_to(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"mine")
-<<<<<<< HEAD
     with pytest.raises(MediaError, match="exists already"):
-        sink_for(str(tmp_path / "a.mp4"), Encoding())
-=======
-    with pytest.raises(MediaError, match="add --overwrite"):
         sink_for(str(tmp_path / "a.mp4"), LiveEncoding())
->>>>>>> 7bc8d37 (Go live in planes, restore and show at the same time, and know what the next model costs; record what survives, with sound)
     assert (tmp_path / "a.mp4").read_bytes() == b"mine"
     with sink_for(str(tmp_path / "a.mp4"), LiveEncoding(overwrite=True))(FORM) as sink:
         sink.show(planes_of(shade(0)), 0.0, "")
@@ -254,13 +249,8 @@ def test_what_cannot_be_a_sink_is_refused(to: str) -> None:
 
 def test_an_encoder_that_refuses_its_options_is_an_error(tmp_path: Path) -> None:
     with (
-<<<<<<< HEAD
         pytest.raises(MediaError, match="check CRF and preset"),
-        sink_for(str(tmp_path / "a.mp4"), Encoding(preset="warp"))(WIDTH, HEIGHT),
-=======
-        pytest.raises(MediaError, match="check --crf and --preset"),
         sink_for(str(tmp_path / "a.mp4"), LiveEncoding(preset="warp"))(FORM) as sink,
->>>>>>> 7bc8d37 (Go live in planes, restore and show at the same time, and know what the next model costs; record what survives, with sound)
     ):
         sink.show(planes_of(shade(0)), 0.0, "")
     assert list(tmp_path.iterdir()) == []
@@ -369,12 +359,7 @@ def test_no_screen_is_an_error_that_names_the_remedy(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
     with (
-<<<<<<< HEAD
         pytest.raises(MediaError, match="name a file instead"),
-        sink_for("window", Encoding())(WIDTH, HEIGHT),
-=======
-        pytest.raises(MediaError, match="name a file with --to"),
         sink_for("window", LiveEncoding())(FORM),
->>>>>>> 7bc8d37 (Go live in planes, restore and show at the same time, and know what the next model costs; record what survives, with sound)
     ):
         pass
