@@ -121,7 +121,7 @@ def test_lost_packets_are_counted(tmp_path: Path) -> None:
         del data[at : at + 3 * 188]
     source.write_bytes(bytes(data))
     made = restored(source, tmp_path / "b.mkv")
-    assert any("data was lost" in note for note in made.notes)
+    assert any("of the video was lost" in note for note in made.notes)
 
 
 def test_an_edit_list_is_no_loss(tmp_path: Path) -> None:

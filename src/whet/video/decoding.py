@@ -12,7 +12,7 @@ import av.error
 from whet.errors import Kind, MediaError
 from whet.video.reading import is_cover
 
-__all__ = ["MAX_FRAME_PX", "Decoder", "video_stream"]
+__all__ = ["MAX_FRAME_PX", "Decoder", "counted", "video_stream"]
 
 MAX_FRAME_PX = 2**26
 """Largest frame that is decoded, 67 megapixels: twice 8K. A dozen of them are in memory."""
@@ -82,11 +82,16 @@ class Decoder:
     def notes(self) -> Iterator[str]:
         """What was wrong, in sentences with counts."""
         if self._bad_packets:
-            yield f"{self._bad_packets} damaged packets of the video were skipped"
+            yield f"{counted(self._bad_packets, 'packet')} of the video could not be decoded"
         if self._lost_packets:
-            yield f"{self._lost_packets} packets of the video are incomplete: data was lost"
+            yield f"data of {counted(self._lost_packets, 'packet')} of the video was lost"
         if self._bad_frames:
-            yield f"{self._bad_frames} frames are damaged and look so"
+            yield f"{counted(self._bad_frames, 'frame')} came out damaged"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: ``1 frame``, ``2 frames``."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _context(stream: Any) -> Any:

@@ -201,6 +201,9 @@ def _looked_at(
     unasked -= set() if reader.span.whole else {"chapters", "closed captions"}
     said = " ".join(made.notes)
     missed = [f"{name} could not be kept" for name in found.lost if name in unasked]
+    if "pixel shape" in found.changed:
+        before, after = found.changed["pixel shape"]
+        missed.append(f"pixel shape {before} could not be kept and is {after}; .mp4 holds it")
     notes = [*made.notes, *(note for note in missed if note.split(" could")[0] not in said)]
     professional = reader.path.suffix.lower() in _PROFESSIONAL
     if professional and encoding.container.format != "matroska":

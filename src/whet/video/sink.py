@@ -18,6 +18,7 @@ from whet.errors import MediaError
 from whet.runtime.yuv420 import FORMATS, Planes
 from whet.video.alpha import has_alpha
 from whet.video.carried import carried, turn_like
+from whet.video.decoding import counted
 from whet.video.encoding import CODECS, Encoding, encoder_for
 from whet.video.fields import Copier, top_first
 from whet.video.formats import pixel_format
@@ -152,6 +153,9 @@ class VideoSink:
             context.codec_tag = "hvc1"  # without it, Apple's players show nothing
         turn_like(video, first)
         video.metadata.update(kept_metadata(source.stream.metadata))
+        timecode = source.container.metadata.get("timecode")
+        if timecode and self._format in ("mp4", "mov"):  # which read it from the stream's tags
+            video.metadata.setdefault("timecode", timecode)
         if has_alpha(av.VideoFormat(context.pix_fmt)) and known.canonical_name in ("vp8", "vp9"):
             video.metadata["alpha_mode"] = "1"
         video.disposition = source.stream.disposition
@@ -266,8 +270,9 @@ class VideoSink:
     def _say_what_was_lost(self) -> None:
         clear = self._source.clear_frames
         if clear and not has_alpha(av.VideoFormat(self._video.codec_context.pix_fmt)):
+            codec = self._video.codec_context.name
             self.notes.append(
-                f"transparency of {clear} frames was left out: {self._video.codec_context.name} in "
+                f"transparency of {counted(clear, 'frame')} was left out: {codec} in "
                 f"{self._format} holds none (VP9 in .webm does)"
             )
 

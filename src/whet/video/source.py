@@ -22,7 +22,7 @@ from whet.graph.yuv420_io import Colours
 from whet.image import Pixels
 from whet.runtime.yuv420 import FORMATS, Planes
 from whet.video.alpha import opaque
-from whet.video.decoding import Decoder, video_stream
+from whet.video.decoding import Decoder, counted, video_stream
 from whet.video.fields import CombFinder, Deinterlacer
 from whet.video.reading import Span, count_packets, end_s, open_input, packets
 from whet.video.rgb import RgbWay, colours, is_rgb
@@ -31,6 +31,7 @@ from whet.video.timeline import Timeline
 __all__ = ["Frame", "Item", "VideoSource"]
 
 _SHORT_S = Fraction(15, 100)  # by which files end earlier than they say, for rounding
+_MOST_FPS = 1000
 _FIELDS = range(2, 6)  # AVFieldOrder: top or bottom first, coded or shown
 
 
@@ -129,8 +130,11 @@ class VideoSource:
 
     @property
     def rate(self) -> Fraction:
-        """Frames per second on average; 25 where the file does not say."""
-        return Fraction(self.stream.average_rate or 25) * self._per_s
+        """Frames per second on average; 25 where the file says none that can be."""
+        stream = self.stream
+        stated = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+        found = next((rate for rate in stated if rate and rate <= _MOST_FPS), 25)
+        return Fraction(found) * self._per_s
 
     def chapters(self) -> list[Any]:
         """Return the chapters of the span, their times counted from where it begins."""
@@ -291,16 +295,19 @@ class VideoSource:
         self.notes += self._decoder.notes
         if self._unlike:
             first = f"{self.first.width} x {self.first.height} in {self.first.format.name}"
-            self.notes.append(f"{self._unlike} frames became {first}, as the first one is")
+            self.notes.append(
+                f"{counted(self._unlike, 'frame')} became {first}, as the first one is"
+            )
         if self._combs and self._combs.found:
             self.notes.append(
-                f"{self._combs.found} frames hold the combs of interlaced or telecined video, "
-                "which the file does not say; their fields were restored apart; "
+                f"{counted(self._combs.found, 'frame')} hold the combs of interlaced or "
+                "telecined video, which the file does not say; their fields were restored apart; "
                 "deinterlacing makes a picture of each"
             )
         if self._timeline.seams:
             self.notes.append(
-                f"times jump at {self._timeline.seams} places, as where recordings were joined: "
+                f"times jump at {counted(self._timeline.seams, 'place')}, as where recordings "
+                "were joined: "
                 "what follows was moved to where the video was about to go on"
             )
         self._say_if_it_ends_early()

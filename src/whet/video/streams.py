@@ -21,6 +21,7 @@ from whet.video.reading import is_cover, open_input
 __all__ = ["Lane", "kept_metadata", "lanes"]
 
 _COVERS_IN = ("mp4", "matroska")
+_DATA = {("mpegts", "klv"), ("mpegts", "timed_id3"), ("mov", "klv")}
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _BIT_RATES = {"aac": 96_000, "libopus": 64_000, "opus": 64_000, "libmp3lame": 96_000}  # a channel
 _OPUS = {"opus": "libopus", "mp3": "libmp3lame"}  # FFmpeg's own are worse, or none
@@ -247,11 +248,8 @@ def _extra(
     titles = text_chapters and stream.name in ("bin_data", None)  # chapters, once more as text
     if "timecode" in stream.metadata or titles:  # which are written anew
         return None
-    if stream.type == "data" and stream.name not in ("bin_data", None):
-        try:
-            return _copied(output, stream, encoding)
-        except MediaError:
-            pass
+    if (format, stream.name) in _DATA:
+        return _copied(output, stream, encoding)
     what = "attachments were" if stream.type == "attachment" else f"a {stream.type} stream was"
     if (said := f"{what} left out; {format} holds none") not in notes:
         notes.append(said)
