@@ -17,10 +17,11 @@ import torch
 
 from whet.data.bank import CropBank
 from whet.degrade.pictures import HeldOut
-from whet.distill import checkpoint
-from whet.distill.loop import HISTORY, fit, learning_rate
+from whet.distill import checkpoint, loop, pace, resuming
+from whet.distill.loop import HISTORY, fit
 from whet.distill.optimizers import OPTIMIZERS
 from whet.distill.recipes import RECIPES, Recipe, Stage, override
+from whet.distill.schedule import learning_rate
 from whet.errors import InputError, ModelError
 
 TINY = replace(
@@ -157,6 +158,50 @@ def test_resuming_with_another_recipe_is_refused(tmp_path: Path) -> None:
     fit(TINY, soft_bank(), [], tmp_path)
     with pytest.raises(ModelError, match="other settings"):
         fit(replace(TINY, learning_rate=0.5), soft_bank(), [], tmp_path, resume=True)
+
+
+def test_a_run_resumes_across_a_setting_that_is_newer_than_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = losses(fit(TINY, soft_bank(), [], tmp_path / "whole").history)
+
+    def before(recipe: Recipe) -> str:
+        known = json.loads(resuming.fingerprint(recipe))
+        for newer in ("vgg_every", "identity_start"):
+            del known[newer]
+        return json.dumps(known)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "fingerprint", before)
+        stopped = fit(TINY, soft_bank(), [], tmp_path / "old", max_minutes=0)
+    assert not stopped.finished
+    with pytest.raises(ModelError, match="other settings \\(vgg_every\\)"):
+        fit(replace(TINY, vgg_every=2), soft_bank(), [], tmp_path / "old", resume=True)
+    result = fit(TINY, soft_bank(), [], tmp_path / "old", resume=True)
+    assert losses(result.history) == whole
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reduced = pace.Pace("bf16", False)
+    monkeypatch.setattr(loop, "choose", lambda *_, **__: reduced)
+    fit(TINY, soft_bank(), [], tmp_path / "here", max_minutes=0)
+    monkeypatch.setattr(loop, "choose", lambda *_, **__: pace.Pace("float32", False))
+    assert fit(TINY, soft_bank(), [], tmp_path / "here", resume=True).pace.precision == "bf16"
+    monkeypatch.setattr(loop, "choose", lambda *_, **__: reduced)
+    fit(TINY, soft_bank(), [], tmp_path / "there", max_minutes=0)
+    monkeypatch.setattr(loop, "machine", lambda: "another")
+    monkeypatch.setattr(loop, "choose", lambda *_, **__: pace.Pace("float32", False))
+    assert fit(TINY, soft_bank(), [], tmp_path / "there", resume=True).pace.precision == "float32"
+
+
+def test_speed_is_logged_beside_the_losses(tmp_path: Path) -> None:
+    result = fit(TINY, soft_bank(), [], tmp_path)
+    for entry in result.history:
+        assert entry["mpx_per_s_core"] > 0
+        assert 0 < entry["peak_share"] < 1
+    assert set(result.speed) == {"mpx_per_s_core", "peak_share"}
 
 
 def test_a_tampered_checkpoint_is_refused(tmp_path: Path) -> None:

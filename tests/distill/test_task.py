@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from whet.data.batch import Batch
+from whet.conditions import Condition
+from whet.data.batch import Batch, told
 from whet.distill.losses import FOUNDING_WEIGHTS
 from whet.distill.task import DistillationTask
 from whet.errors import InputError
@@ -111,6 +114,36 @@ def test_feature_taps_are_projected_and_trained() -> None:
 def test_what_a_term_lacks_is_said_at_once(weights: dict[str, float], remedy: str) -> None:
     with pytest.raises(InputError, match=remedy):
         DistillationTask(TinyStudent(), weights, TinyTeacher())
+
+
+class LookingStudent(TinyStudent):
+    """Answers with what it was asked to say, one cell per image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = nn.Parameter(torch.zeros(1, 26, 1, 1))
+
+    def forward_looking(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self(x), self.answer.expand(len(x), -1, -1, -1)
+
+
+def test_a_student_that_looks_learns_what_it_is_told() -> None:
+    conditions = told([Condition("lens", 1.0, 0.0, 0.0, 0.0), Condition("shake")])
+    task = DistillationTask(LookingStudent(), {"pixel": 1.0, "name-kind": 0.1, "measure": 0.2})
+    result = task(replace(batch(), conditions=conditions))
+    assert list(result.terms) == ["pixel", "name-kind", "measure"]
+    result.total.backward()
+    answer = task.student.answer.grad
+    assert answer is not None
+    # Told "lens" and "shake", the answers move towards those two kinds.
+    assert (answer.flatten() < 0).nonzero()[:2].flatten().tolist() == [8, 12]
+    # With no one telling, the terms are nothing and the step goes on.
+    assert float(task(batch()).terms["name-kind"]) == 0.0
+
+
+def test_a_student_that_does_not_look_is_not_asked() -> None:
+    with pytest.raises(InputError, match=r"--set losses\.name-kind=0"):
+        DistillationTask(TinyStudent(), {"pixel": 1.0, "name-kind": 0.1})
 
 
 def test_missing_teacher_output_is_said() -> None:

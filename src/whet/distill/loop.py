@@ -22,8 +22,12 @@ from torch import Tensor, nn
 from whet.data.batch import Bank, Batch
 from whet.degrade.pictures import HeldOut
 from whet.distill import checkpoint
+from whet.distill.ahead import BatchesAhead
 from whet.distill.optimizers import OPTIMIZERS
+from whet.distill.pace import Pace, Speed, choose, machine
 from whet.distill.recipes import Recipe
+from whet.distill.resuming import differences, fingerprint
+from whet.distill.schedule import follow, learning_rate
 from whet.distill.start import fresh_student
 from whet.distill.task import DistillationTask
 from whet.distill.validate import Scores, validate
@@ -31,7 +35,7 @@ from whet.errors import InputError, ModelError
 from whet.files import replacing
 from whet.models import MODELS, build
 
-__all__ = ["FitResult", "Progress", "fit", "learning_rate"]
+__all__ = ["FitResult", "Progress", "fit"]
 
 HISTORY = "history.jsonl"
 
@@ -54,6 +58,9 @@ class FitResult:
     history: what was logged, one dict per entry with at least ``step``.
     finished: False when a time limit stopped the run early.
     seconds: training time over all sittings.
+    pace: how it was computed, and what was tried.
+    speed: ``mpx_per_s_core`` and ``peak_share`` of this sitting's steps, see
+        :class:`whet.distill.pace.Speed`.
     """
 
     student: nn.Module
@@ -63,6 +70,8 @@ class FitResult:
     finished: bool
     seconds: float
     images_per_s: float
+    pace: Pace
+    speed: dict[str, float]
 
 
 @dataclass
@@ -75,16 +84,6 @@ class _State:
     best: dict[str, Tensor] = field(default_factory=dict)
     best_scores: Scores | None = None
     first_scores: Scores | None = None
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Return the rate of step ``step``: linear warm-up, then a cosine down to the final rate."""
-    if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    span = max(1, recipe.steps - recipe.warmup_steps)
-    progress = min(1.0, (step - recipe.warmup_steps) / span)
-    swing = 0.5 * (1 + math.cos(math.pi * progress))
-    return recipe.final_rate + (recipe.learning_rate - recipe.final_rate) * swing
 
 
 def fit(
@@ -136,9 +135,14 @@ class _Run:
         if not resume and checkpoint.latest(out):
             raise InputError(f"{out} holds a run already; add --resume, or name another folder")
         self.recipe, self.bank, self.pictures, self.out = recipe, bank, pictures, out
-        self.accelerator = Accelerator(mixed_precision=_precision(recipe))
         student = fresh_student(recipe)
+        saved = checkpoint.load(out) if resume else None
+        self.pace = self._pace(student, saved)
+        # Its own precision holds for a whole process, whatever else is trained in it.
+        self.accelerator = Accelerator(mixed_precision="no")
         task = DistillationTask(student, recipe.losses, teacher, vgg, recipe.taps)
+        if self.pace.compiled:
+            task.compile_student()
         self.student = student
         device = self.accelerator.device
         for adviser in (teacher, vgg):
@@ -152,9 +156,29 @@ class _Run:
         self.average.eval()
         self.state = _State()
         self.history: list[dict[str, Any]] = []
-        if resume:
-            self._restore()
-        self._forward = torch.compile(self.task) if self._compiles() else self.task
+        if saved is not None:
+            self._restore(saved)
+        self.speed = Speed(device, self.pace, MODELS[recipe.student].kmac_per_px)
+
+    def _pace(self, student: nn.Module, saved: dict[str, Any] | None) -> Pace:
+        """Choose how to compute; a run goes on as it began where it began on such a machine."""
+        if saved and "pace" in saved and saved["pace"]["machine"] == machine():
+            return Pace(saved["pace"]["precision"], saved["pace"]["compiled"])
+        recipe = self.recipe
+        stage = recipe.stage_at(saved["state"]["step"] if saved else 0)
+        return choose(
+            student,
+            (stage.batch, stage.crop),
+            torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            recipe.precision,
+            compiling=recipe.compile,
+            steps=recipe.steps,
+        )
+
+    def _cut(self, step: int) -> Batch:
+        stage = self.recipe.stage_at(step)
+        rank = self.accelerator.process_index
+        return self.bank.batch(self.recipe.seed, step, stage.batch, stage.crop, rank)
 
     def train(self, max_minutes: float, on_step: Callable[[Progress], None] | None) -> FitResult:
         recipe, state = self.recipe, self.state
@@ -162,28 +186,28 @@ class _Run:
         if state.step == 0 and self.pictures:
             state.first_scores = self._validate()
         started, earlier, images = time.perf_counter(), state.seconds, 0
-        while state.step < recipe.steps:
-            stage = recipe.stage_at(state.step)
-            rank = self.accelerator.process_index
-            batch = self.bank.batch(recipe.seed, state.step, stage.batch, stage.crop, rank)
-            terms = self._step(batch.to(self.accelerator.device))
-            images += stage.batch * self.accelerator.num_processes
-            state.step += 1
-            elapsed = time.perf_counter() - started
-            state.seconds = earlier + elapsed
-            over = elapsed > max_minutes * 60
-            if self._due(recipe.log_every):
-                # Only here are values fetched: doing so every step would hold a GPU up.
-                values = {name: float(v) for name, v in terms.items()}
-                self._log(writer, values, images / elapsed)
-                if on_step:
-                    on_step(Progress(state.step, recipe.steps, values, images / elapsed))
-            if self.pictures and self._due(recipe.validate_every):
-                self._keep_best(self._validate(), writer)
-            if self._due(recipe.checkpoint_every) or over:
-                self._save()
-            if over:
-                break
+        with BatchesAhead(self._cut, state.step, recipe.steps) as batches:
+            while state.step < recipe.steps:
+                with self.speed.timed(recipe.stage_at(state.step)):
+                    terms = self._step(batches.next().to(self.accelerator.device))
+                stage = recipe.stage_at(state.step)
+                images += stage.batch * self.accelerator.num_processes
+                state.step += 1
+                elapsed = time.perf_counter() - started
+                state.seconds = earlier + elapsed
+                over = elapsed > max_minutes * 60
+                if self._due(recipe.log_every):
+                    # Only here are values fetched: doing so every step would hold a GPU up.
+                    values = {name: float(v) for name, v in terms.items()}
+                    self._log(writer, values, images / elapsed)
+                    if on_step:
+                        on_step(Progress(state.step, recipe.steps, values, images / elapsed))
+                if self.pictures and self._due(recipe.validate_every):
+                    self._keep_best(self._validate(), writer)
+                if self._due(recipe.checkpoint_every) or over:
+                    self._save()
+                if over:
+                    break
         if writer:
             writer.close()
         return self._finish(images / max(1e-9, time.perf_counter() - started))
@@ -196,30 +220,19 @@ class _Run:
         for group in itertools.chain(*(o.param_groups for o in self.optimizers)):
             group["lr"] = learning_rate(recipe, self.state.step)
         self.task.train()
-        with self.accelerator.autocast():
+        kind, reduced = self.accelerator.device.type, self.pace.precision == "bf16"
+        with torch.autocast(kind, torch.bfloat16, enabled=reduced):
             due = (self.state.step + 1) % recipe.vgg_every == 0
-            result = self._forward(batch, float(recipe.vgg_every) if due else 0.0)
+            result = self.task(batch, float(recipe.vgg_every) if due else 0.0)
         self.accelerator.backward(result.total)
         if recipe.clip_norm:
             self.accelerator.clip_grad_norm_(self.task.parameters(), recipe.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        self._follow()
+        if self.average is not self.student:
+            follow(self.average, self.student, recipe.ema, self.state.step)
         return {"total": result.total.detach(), **result.terms}
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the averaged weights; early on quickly, so that the start is forgotten."""
-        if self.average is self.student:
-            return
-        decay = min(self.recipe.ema, (1 + self.state.step) / (10 + self.state.step))
-        mine = self.average.state_dict()
-        for name, value in self.student.state_dict().items():
-            if value.dtype.is_floating_point:
-                mine[name].lerp_(value, 1 - decay)
-            else:
-                mine[name].copy_(value)
 
     def _validate(self) -> Scores:
         return validate(self.average, self.pictures, MODELS[self.recipe.student].multiple)
@@ -245,7 +258,8 @@ class _Run:
                 f"at less than --set learning_rate={self.recipe.learning_rate:g}"
             )
         rate = learning_rate(self.recipe, step - 1)
-        self._write({"step": step, "learning_rate": rate, **terms})
+        speed = self.speed.lap()
+        self._write({"step": step, "learning_rate": rate, **terms, **speed})
         if writer:
             for name, value in terms.items():
                 writer.add_scalar(f"loss/{name}", value, step)
@@ -268,9 +282,6 @@ class _Run:
         # Entries after the checkpoint belong to steps that are about to be run again.
         return SummaryWriter(str(self.out / "tensorboard"), purge_step=self.state.step + 1)
 
-    def _compiles(self) -> bool:
-        return self.recipe.compile and self.accelerator.device.type == "cuda"
-
     def _save(self) -> None:
         if not self.accelerator.is_main_process:
             return
@@ -279,7 +290,12 @@ class _Run:
             self.out,
             self.state.step,
             {
-                "recipe": _fingerprint(self.recipe),
+                "recipe": fingerprint(self.recipe),
+                "pace": {
+                    "precision": self.pace.precision,
+                    "compiled": self.pace.compiled,
+                    "machine": machine(),
+                },
                 "task": self.accelerator.unwrap_model(self.task).state_dict(),
                 "average": self.average.state_dict(),
                 "optimizers": [o.state_dict() for o in self.optimizers],
@@ -287,14 +303,11 @@ class _Run:
             },
         )
 
-    def _restore(self) -> None:
-        saved = checkpoint.load(self.out, self.accelerator.device)
-        if saved is None:
-            return
-        if saved["recipe"] != _fingerprint(self.recipe):
+    def _restore(self, saved: dict[str, Any]) -> None:
+        if changed := differences(self.recipe, saved["recipe"]):
             raise ModelError(
-                f"{self.out} was trained with other settings; resume it with the same "
-                "recipe and --set values, or name another folder"
+                f"{self.out} was trained with other settings ({', '.join(changed)}); resume it "
+                "with the same recipe and --set values, or name another folder"
             )
         self.accelerator.unwrap_model(self.task).load_state_dict(saved["task"])
         self.average.load_state_dict(saved["average"])
@@ -328,19 +341,6 @@ class _Run:
             self.state.step >= self.recipe.steps,
             self.state.seconds,
             images_per_s,
+            self.pace,
+            self.speed.whole(),
         )
-
-
-def _precision(recipe: Recipe) -> str:
-    if recipe.precision == "float32":
-        return "no"
-    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16" if recipe.precision == "bf16" or fast else "no"
-
-
-def _fingerprint(recipe: Recipe) -> str:
-    """Text of every setting that decides the outcome; how often to log does not."""
-    settings = asdict(recipe)
-    for name in ("summary", "log_every", "validate_every", "checkpoint_every", "compile"):
-        del settings[name]
-    return json.dumps(settings, sort_keys=True)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from whet.conditions import KINDS, MEASURES
+from whet.data.batch import UNTOLD, Conditions
 from whet.tables import Table
 
 __all__ = [
@@ -28,10 +30,14 @@ __all__ = [
     "feature",
     "frequency",
     "level",
+    "measure",
+    "name_kind",
     "perceptual",
     "pixel",
+    "relative",
     "trust",
     "trusted",
+    "worse",
 ]
 
 FOUNDING_WEIGHTS: Mapping[str, float] = {
@@ -51,6 +57,13 @@ DEVIATION_EPSILON = 2 / 255
 LEVEL_EPSILON = 6 / 255
 """32 dB: a picture this good weighs half as much as its error alone would have it."""
 
+RELATIVE_EPSILONS = (0.4 / 255, 2 / 255)
+"""Least and largest error that :func:`relative` takes for none."""
+
+SHARP_EPSILON = 5 / 255
+"""34 dB: as an error of nothing may not be doubled, how far a sharp image may move at little cost.
+Smaller, and a student learns to leave everything alone before it learns to tell what is sharp."""
+
 CHARBONNIER_EPSILON = 1e-3
 """Lai et al., "LapSRN", CVPR 2017."""
 
@@ -68,6 +81,10 @@ class LossInputs:
         taught: bool (N,), the images for which ``teacher`` holds an output.
         vgg: NCHW -> features, frozen.
         student_taps, teacher_taps: pairs of equally shaped feature maps.
+        logits: what the student's look says of each cell of each image, float32
+            (N, kinds + measures + others, rows, columns), kinds and measures as in
+            ``whet.conditions``, or None where it has no look.
+        conditions: what happened to the images, or None where nobody tells.
     """
 
     restored: Tensor
@@ -78,6 +95,8 @@ class LossInputs:
     vgg: nn.Module | None = None
     student_taps: tuple[Tensor, ...] = field(default=())
     teacher_taps: tuple[Tensor, ...] = field(default=())
+    logits: Tensor | None = None
+    conditions: Conditions | None = None
 
 
 def pixel(restored: Tensor, sharp: Tensor) -> Tensor:
@@ -112,6 +131,45 @@ def level(restored: Tensor, sharp: Tensor) -> Tensor:
     """
     error = (restored - sharp).square().mean(dim=(1, 2, 3))
     return torch.log(error + LEVEL_EPSILON**2).mean() / 50
+
+
+def relative(restored: Tensor, sharp: Tensor, degraded: Tensor) -> Tensor:
+    """Mean over images of ``ln((e + eps^2) / (e_0 + eps^2)) / 50``.
+
+    e and e_0 are the mean squared errors of the restored and of the degraded image: what is gained
+    on each, in units of PSNR, whatever there was to gain. eps is three tenths of the degraded
+    image's error, within :data:`RELATIVE_EPSILONS`, so that nobody pays for the last trace of a
+    small fault; an image that is sharp already has :data:`SHARP_EPSILON`.
+    """
+    return _gains(restored, sharp, degraded).mean() / 50
+
+
+def worse(restored: Tensor, sharp: Tensor, degraded: Tensor) -> Tensor:
+    """As :func:`relative`, of the images alone that have become worse; the others count as 0."""
+    return F.relu(_gains(restored, sharp, degraded)).mean() / 50
+
+
+def _gains(restored: Tensor, sharp: Tensor, degraded: Tensor) -> Tensor:
+    after, before = ((image - sharp).square().mean(dim=(1, 2, 3)) for image in (restored, degraded))
+    epsilon = (0.3 * before.sqrt()).clamp(*RELATIVE_EPSILONS)
+    epsilon = torch.where(before == 0, SHARP_EPSILON, epsilon)
+    return torch.log(after + epsilon.square()) - torch.log(before + epsilon.square())
+
+
+def name_kind(logits: Tensor, conditions: Conditions) -> Tensor:
+    """Mean cross-entropy of the kinds that a look names, over all cells; 0 for untold images."""
+    kinds = conditions.kinds[:, None, None].expand(-1, *logits.shape[-2:])
+    entropy = F.cross_entropy(
+        logits[:, : len(KINDS)].float(), kinds, ignore_index=UNTOLD, reduction="sum"
+    )
+    return entropy / kinds.numel()
+
+
+def measure(logits: Tensor, conditions: Conditions) -> Tensor:
+    """Mean squared error of the scaled measures, over cells and measures; 0 for unknown ones."""
+    answers = logits[:, len(KINDS) : len(KINDS) + len(MEASURES)].float().sigmoid()
+    truth = conditions.measures[..., None, None]
+    return torch.where(truth.isnan(), 0.0, answers - truth.nan_to_num()).square().mean()
 
 
 def edge(restored: Tensor, sharp: Tensor) -> Tensor:
@@ -205,12 +263,14 @@ class Loss:
         teacher: it looks at the teacher's output.
         vgg: it needs VGG16 features.
         taps: it needs feature taps of student and teacher.
+        look: it needs a student that says what it sees.
     """
 
     compute: Callable[[LossInputs], Tensor]
     teacher: bool = False
     vgg: bool = False
     taps: bool = False
+    look: bool = False
 
 
 def _teacher(inputs: LossInputs) -> Tensor:
@@ -223,12 +283,26 @@ def _vgg(inputs: LossInputs) -> nn.Module:
     return inputs.vgg
 
 
+def _look(term: Callable[[Tensor, Conditions], Tensor]) -> Loss:
+    def compute(inputs: LossInputs) -> Tensor:
+        assert inputs.logits is not None
+        if inputs.conditions is None:
+            return inputs.logits.sum() * 0.0
+        return term(inputs.logits, inputs.conditions)
+
+    return Loss(compute, look=True)
+
+
 LOSSES: Mapping[str, Loss] = Table(
     {
         "pixel": Loss(lambda i: pixel(i.restored, i.sharp)),
         "charbonnier": Loss(lambda i: charbonnier(i.restored, i.sharp)),
         "deviation": Loss(lambda i: deviation(i.restored, i.sharp)),
         "level": Loss(lambda i: level(i.restored, i.sharp)),
+        "relative": Loss(lambda i: relative(i.restored, i.sharp, i.degraded)),
+        "worse": Loss(lambda i: worse(i.restored, i.sharp, i.degraded)),
+        "name-kind": _look(name_kind),
+        "measure": _look(measure),
         "edge": Loss(lambda i: edge(i.restored, i.sharp)),
         "frequency": Loss(lambda i: frequency(i.restored, i.sharp)),
         "distillation": Loss(lambda i: distillation(i.restored, _teacher(i)), teacher=True),

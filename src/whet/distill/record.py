@@ -64,6 +64,8 @@ class Record:
             step=result.history[-1]["step"] if result.history else 0,
             hours=round(result.seconds / 3600, 3),
             images_per_s=round(result.images_per_s, 1),
+            pace=asdict(result.pace),
+            **result.speed,
             first=asdict(result.first) if result.first else None,
             best=asdict(result.best) if result.best else None,
         )

@@ -8,10 +8,10 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,9 @@ class DistillationTask(nn.Module):
     """Student, teacher and loss terms as one module whose forward pass is a step.
 
     Args:
-        student: NCHW float32 in [0, 1] -> the same, unclamped.
+        student: NCHW float32 in [0, 1] -> the same, unclamped. One that looks also has
+            ``forward_looking(degraded) -> (restored, logits)``, logits as in
+            :class:`whet.distill.losses.LossInputs`.
         weights: loss term -> weight; zero and absent terms are not computed.
         teacher: frozen network for batches without cached teacher outputs, or None.
         vgg: frozen feature network, needed by the perceptual terms.
@@ -74,10 +76,24 @@ class DistillationTask(nn.Module):
                 )
             if LOSSES[name].taps and (not taps or teacher is None):
                 raise InputError(f"the loss {name!r} needs feature taps and a running teacher")
+            if LOSSES[name].look and not hasattr(student, "forward_looking"):
+                raise InputError(
+                    f"the loss {name!r} needs a student that says what it sees, and "
+                    f"{type(student).__name__} does not; leave it out with --set losses.{name}=0"
+                )
+        self._looks = any(LOSSES[name].look for name in self.weights)
+        self._run: Callable[[Tensor], Any] = (
+            cast(Any, student).forward_looking if self._looks else student.__call__
+        )
         # A tuple hides the advisers from nn.Module: they are neither trained nor saved.
         self._advisers = (_freeze(teacher), _freeze(vgg))
         self._taps = taps if "feature" in self.weights else ()
         self.projections = nn.ModuleList(self._make_projections())
+
+    def compile_student(self) -> None:
+        """Compile the student for the sizes that it meets; its layers cannot be tapped then."""
+        if not self._taps:
+            self._run = torch.compile(self._run, dynamic=False)
 
     @property
     def teacher(self) -> nn.Module | None:
@@ -95,7 +111,8 @@ class DistillationTask(nn.Module):
         student_taps: list[Tensor] = []
         teacher_taps: list[Tensor] = []
         with _recording(self.student, [s for s, _ in self._taps], student_taps):
-            restored = self.student(batch.degraded)
+            output = self._run(batch.degraded)
+        restored, logits = output if self._looks else (output, None)
         if self.teacher is not None and (batch.teacher is None or self._taps):
             with _recording(self.teacher, [t for _, t in self._taps], teacher_taps):
                 batch = self._taught(batch)
@@ -112,6 +129,8 @@ class DistillationTask(nn.Module):
                 for project, s, t in zip(self.projections, student_taps, teacher_taps, strict=True)
             ),
             tuple(teacher_taps),
+            logits,
+            batch.conditions,
         )
         factors = {
             name: weight * (vgg_share if LOSSES[name].vgg else 1.0)

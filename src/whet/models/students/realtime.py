@@ -69,7 +69,10 @@ class RepConv(nn.Module):
         self.point = nn.Conv2d(channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.wide(x) + self.point(x) + x)
+        # One kernel instead of two convolutions: a fifth of a training step on a processor. The
+        # identity stays apart, as bfloat16 would round the kernel beside it away.
+        kernel = self.wide.weight + F.pad(self.point.weight, (1, 1, 1, 1))
+        return F.conv2d(x, kernel, self.wide.bias, padding=1) + x
 
     @torch.no_grad()
     def fuse(self) -> nn.Conv2d:
