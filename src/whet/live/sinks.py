@@ -162,9 +162,7 @@ def _sdl_window(form: Form) -> Iterator[LiveSink]:
                 # SCALED lets the graphics card fit the frame to the window.
                 pygame.display.set_mode((form.width, form.height), pygame.SCALED | pygame.RESIZABLE)
         except pygame.error as error:
-            raise MediaError(
-                f"no window can be opened ({error}); name a file with --to instead"
-            ) from error
+            raise MediaError(f"no window can be opened ({error}); name a file instead") from error
         yield _SdlWindow(pygame, form)
     finally:
         pygame.display.quit()
