@@ -38,6 +38,8 @@ def serving() -> Iterator[Callable[..., str]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         running.append((server, thread))
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
         return f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
     yield start

@@ -139,6 +139,42 @@ def test_a_camera_is_sharpened_in_the_browser(
     expect(page.get_by_role("button", name="Start the camera")).to_be_visible()
 
 
+def test_few_lines_take_nothing_from_the_cameras_frame(
+    serving: Callable[..., str], browse: Callable[..., Any], film: Path
+) -> None:
+    page = browse(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}")
+    page.goto(serving() + "live")
+    start(page, "144")
+    before, after = layers(page)
+    assert before.shape == after.shape == (360, 640, 3)  # the camera's own
+    assert not np.array_equal(before, after)
+    assert steepness(after) >= 0.99 * steepness(before)
+    expect(page.locator("#facts")).to_contain_text(re.compile("640 . 360, restored at 256 . 144"))
+
+
+def test_a_camera_that_ends_is_said_and_counts_no_frames(
+    serving: Callable[..., str], browse: Callable[..., Any], film: Path
+) -> None:
+    page = browse(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}")
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.add_init_script(
+        """const ask = MediaDevices.prototype.getUserMedia;
+        MediaDevices.prototype.getUserMedia = async function (wanted) {
+          const stream = await ask.call(this, wanted);
+          window.track = stream.getVideoTracks()[0];
+          return stream;
+        };"""
+    )
+    page.goto(serving() + "live")
+    start(page, "144")
+    # What a browser does when the plug is pulled.
+    page.evaluate("() => window.track.dispatchEvent(new Event('ended'))")
+    expect(page.locator("#status")).to_contain_text("The camera has ended")
+    expect(page.locator("#status")).to_be_in_viewport()
+    expect(page.locator("#fps")).to_have_text("\u2013")
+    expect(page.get_by_role("button", name="Start the camera")).to_be_visible()
+
+
 @pytest.mark.parametrize("with_headers", [True, False])
 def test_the_exported_folder_sharpens_a_camera_on_any_web_server(
     exported: Path,

@@ -19,14 +19,34 @@ export class Problem extends Error {
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
-async function askForToken() {
+/** Ask for the token; `sent` is the one that the server did not take, if there was one. */
+async function askForToken(sent) {
   const dialog = document.querySelector("#ask");
-  if (!dialog.open) dialog.showModal();
+  dialog.querySelector("#wrongtoken").hidden = !sent;
+  if (!dialog.open) {
+    dialog.returnValue = "";
+    dialog.showModal();
+  }
   await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
+  if (!dialog.returnValue) throw new Problem(401, "this server takes nothing without its token");
   sessionStorage.setItem(TOKEN, dialog.querySelector("input").value.trim());
 }
 
 const SILENT = "The server does not answer; is whet serve still running?";
+const UNREADABLE = "it can no longer be read; choose it again";
+
+/** Why sending `body` failed without an answer: files may be moved or changed after they were chosen. */
+async function silence(body) {
+  const files = body instanceof FormData ? [...body.values()] : [body];
+  for (const file of files.filter((part) => part instanceof Blob)) {
+    try {
+      await file.slice(0, 1).arrayBuffer();
+    } catch {
+      return new Problem(0, UNREADABLE);
+    }
+  }
+  return new Problem(0, SILENT);
+}
 
 function headers() {
   const token = sessionStorage.getItem(TOKEN);
@@ -36,16 +56,17 @@ function headers() {
 /** POST and return the response; waits while the server is full. */
 async function post(address, body, { signal, onWait } = {}) {
   for (;;) {
+    const sent = sessionStorage.getItem(TOKEN);
     let response;
     try {
       response = await fetch(address, { method: "POST", body, headers: headers(), signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem(0, SILENT);
+      throw await silence(body);
     }
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({ detail: response.statusText }));
-    if (response.status === 401) await askForToken();
+    if (response.status === 401) await askForToken(sent);
     else if (response.status === 429) {
       const seconds = Number(response.headers.get("Retry-After")) || 2;
       onWait?.(seconds);
@@ -56,11 +77,11 @@ async function post(address, body, { signal, onWait } = {}) {
 
 const query = (options) => new URLSearchParams(options).toString();
 
-/** Restore `file`; returns {blob, seconds}. Options: model, strength, format. */
+/** Restore `file`; returns {blob, notes}. Options: model, strength, format. */
 export async function restore(file, options, how) {
   const response = await post(`api/restore?${query(options)}`, file, how);
-  const timing = /dur=([\d.]+)/.exec(response.headers.get("Server-Timing") ?? "");
-  return { blob: await response.blob(), seconds: timing ? Number(timing[1]) / 1000 : null };
+  const notes = JSON.parse(response.headers.get("Whet-Notes") ?? "[]");
+  return { blob: await response.blob(), notes };
 }
 
 /** PSNR and SSIM of `file`, before and after, against `reference`. */
@@ -109,7 +130,7 @@ function upload(address, file, signal, onShare) {
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.upload.onprogress = (event) => onShare(event.loaded / file.size);
-    request.onerror = () => failed(new Problem(0, SILENT));
+    request.onerror = () => silence(file).then(failed);
     request.onabort = () => failed(signal.reason);
     request.onload = () => {
       if (request.status < 300) done(request.response);
@@ -122,7 +143,8 @@ function upload(address, file, signal, onShare) {
 }
 
 export async function get(address) {
-  const response = await fetch(address);
+  const response = await fetch(address).catch(() => null);
+  if (!response) throw new Problem(0, SILENT);
   if (!response.ok) throw new Problem(response.status, `${address} cannot be read`);
   return response.json();
 }

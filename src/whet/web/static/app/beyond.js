@@ -1,5 +1,5 @@
-// Strengths above 100%: the untouched picture plus more of what restoration changed, clamped. Both
-// are textures once; a new strength is one number.
+// What restoration changed, added to a picture on the GPU: more of it than there is (strengths above
+// 100%), or enlarged onto a frame of more pixels. All are textures once; a new strength is one number.
 
 const VERTEX = `#version 300 es
 out vec2 at;
@@ -9,41 +9,49 @@ void main() {
 }`;
 const FRAGMENT = `#version 300 es
 precision highp float;
-uniform sampler2D before, after;
+uniform sampler2D base, before, after;
 uniform float strength;
 in vec2 at;
 out vec4 colour;
 void main() {
-  vec4 untouched = texture(before, at), restored = texture(after, at);
-  vec3 more = untouched.rgb + strength * (restored.rgb - untouched.rgb);
+  vec4 restored = texture(after, at);
+  vec3 more = texture(base, at).rgb + strength * (restored.rgb - texture(before, at).rgb);
   colour = vec4(clamp(more, 0.0, 1.0), restored.a);
 }`;
+const UNITS = ["base", "before", "after"];
 
 export class Beyond {
   canvas = document.createElement("canvas");
   #gl;
-  #pair = [];
+  #sources = {};
 
-  /** Take two images or videos of `size`; returns whether this browser can. */
-  load(before, after, [width, height]) {
-    if (this.#pair[0] === before && this.#pair[1] === after) return true;
+  /**
+   * Take what the canvas, of `size`, shows: `base`, and what turned `before` into `after`, both of any
+   * one size. Returns whether this browser can.
+   */
+  load(sources, [width, height]) {
+    const same = UNITS.every((name) => this.#sources[name] === sources[name]);
+    if (same && this.canvas.width === width && this.canvas.height === height) return true;
     this.#gl ??= this.#open();
     const gl = this.#gl;
-    if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return false;
+    if (!gl || gl.isContextLost() || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return false;
     Object.assign(this.canvas, { width, height });
     if (gl.drawingBufferWidth !== width || gl.drawingBufferHeight !== height) return false;
     gl.viewport(0, 0, width, height);
-    this.#pair = [before, after];
+    this.#sources = sources;
     this.renew();
     return true;
   }
 
-  /** Take what both show now; for videos. */
+  /** Take what the sources show now; for videos and cameras. */
   renew() {
     const gl = this.#gl;
-    this.#pair.forEach((source, unit) => {
+    UNITS.forEach((name, unit) => {
+      const first = UNITS.findIndex((other) => this.#sources[other] === this.#sources[name]);
+      gl.uniform1i(gl.getUniformLocation(this.program, name), first);
+      if (first !== unit) return; // there already
       gl.activeTexture(gl.TEXTURE0 + unit);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, source);
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, this.#sources[name]);
     });
   }
 
@@ -66,13 +74,14 @@ export class Beyond {
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return null;
     gl.useProgram(program);
     gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, true);
+    this.program = program;
     this.strength = gl.getUniformLocation(program, "strength");
-    ["before", "after"].forEach((name, unit) => {
-      gl.uniform1i(gl.getUniformLocation(program, name), unit);
+    UNITS.forEach((_, unit) => {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
       for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
-      for (const use of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, use, gl.NEAREST);
+      // Of equal size each pixel is met in its middle, where this changes nothing.
+      for (const use of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, use, gl.LINEAR);
     });
     return gl;
   }

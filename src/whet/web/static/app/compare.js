@@ -13,6 +13,7 @@ export class Compare {
   #held = new Map(); // pointer id -> [x, y]
   #pinch = 0;
   #movesSplit = false;
+  moved = false; // whether the visitor has chosen what is seen
 
   constructor(place, { before = "before", after = "after" } = {}) {
     place.classList.add("compare");
@@ -33,6 +34,7 @@ export class Compare {
           <button type="button" data-do="one" aria-pressed="false">100%</button>
           <button type="button" data-do="in" aria-label="Zoom in">+</button>
         </div>
+        <button type="button" class="hold" title="Hold to see what it was before (key: B)">Hold<span class="more">: ${before}</span></button>
         <output aria-live="off"></output>
       </div>`;
     this.view = place.querySelector(".view");
@@ -44,9 +46,10 @@ export class Compare {
     place.querySelector(".tag.after").textContent = after;
     this.view.setAttribute(
       "aria-label",
-      `${before} and ${after}. Plus and minus zoom, 0 fits, 1 shows 100 percent, arrows pan`,
+      `${before} and ${after}. Plus and minus zoom, 0 fits, 1 shows 100 percent, arrows pan, hold B for ${before} alone`,
     );
     this.#listen();
+    this.#listenToHolding(place.querySelector(".hold"));
     this.split = 50;
   }
 
@@ -66,8 +69,10 @@ export class Compare {
     this.view.classList.toggle("lone", !(before && after));
     const [oldWidth, oldHeight] = this.#size;
     this.#size = [width, height];
-    if (width !== oldWidth || height !== oldHeight) this.fit();
-    else this.#place();
+    if (width !== oldWidth || height !== oldHeight) {
+      this.moved = false;
+      this.fit();
+    } else this.#place();
   }
 
   /** Share of the restored picture, 0 to 1, laid over the untouched one. */
@@ -108,6 +113,31 @@ export class Compare {
   /** One picture pixel on one pixel of the screen. */
   fullSize() {
     this.#zoomTo(1 / devicePixelRatio, this.view.clientWidth / 2, this.view.clientHeight / 2);
+  }
+
+  /** Show a place of the picture, in its pixels, in the middle at 100%. */
+  lookAt(x, y) {
+    this.#scale = 1 / devicePixelRatio;
+    this.#x = this.view.clientWidth / 2 - x * this.#scale;
+    this.#y = this.view.clientHeight / 2 - y * this.#scale;
+    this.#mode = "free";
+    this.#place();
+  }
+
+  /** Whether 100% shows less than the whole picture. */
+  get crops() {
+    const [width, height] = this.#size.map((side) => side / devicePixelRatio);
+    return width > this.view.clientWidth || height > this.view.clientHeight;
+  }
+
+  /** How many pixels of the picture the view shows at 100%, across and down. */
+  get window() {
+    return [this.view.clientWidth, this.view.clientHeight].map((side) => Math.round(side * devicePixelRatio));
+  }
+
+  /** Show only what was before, or both again. */
+  set peeking(yes) {
+    this.view.classList.toggle("peeking", yes);
   }
 
   #fitting() {
@@ -159,6 +189,7 @@ export class Compare {
     view.addEventListener("keydown", (event) => this.#key(event));
     view.addEventListener("dblclick", (event) => {
       if (event.target === this.handle) return;
+      this.moved = true;
       if (this.#mode === WHOLE) this.#zoomTo(1 / devicePixelRatio, ...this.#point(event));
       else this.fit();
     });
@@ -166,6 +197,7 @@ export class Compare {
       "wheel",
       (event) => {
         event.preventDefault();
+        this.moved = true;
         this.#zoomTo(this.#scale * Math.exp(-event.deltaY / 400), ...this.#point(event));
       },
       { passive: false },
@@ -180,8 +212,33 @@ export class Compare {
       });
   }
 
+  #listenToHolding(button) {
+    const hold = (yes) => {
+      this.peeking = yes;
+      button.setAttribute("aria-pressed", yes);
+    };
+    button.addEventListener("pointerdown", (event) => {
+      button.setPointerCapture(event.pointerId);
+      hold(true);
+    });
+    for (const kind of ["pointerup", "pointercancel", "lostpointercapture", "blur"])
+      button.addEventListener(kind, () => hold(false));
+    // A long press opens a menu on phones.
+    button.addEventListener("contextmenu", (event) => event.preventDefault());
+    const ours = (event) => (event.target === button ? [" ", "Enter", "b", "B"] : ["b", "B"]).includes(event.key);
+    const typing = (event) => /^(input|select|textarea)$/i.test(event.target.tagName) && event.target.type !== "range";
+    addEventListener("keydown", (event) => {
+      if (!ours(event) || event.ctrlKey || event.metaKey || event.altKey || typing(event)) return;
+      event.preventDefault();
+      hold(true);
+    });
+    addEventListener("keyup", (event) => ours(event) && hold(false));
+    addEventListener("blur", () => hold(false));
+  }
+
   #do(what) {
     const middle = [this.view.clientWidth / 2, this.view.clientHeight / 2];
+    this.moved ||= Boolean(what);
     if (what === "fit") this.fit();
     else if (what === "one") this.fullSize();
     else if (what === "in") this.#zoomTo(this.#scale * 1.5, ...middle);
@@ -201,6 +258,7 @@ export class Compare {
       else if (event.key === "End") this.split = 100;
       else return;
     } else if (along[event.key] && this.view.classList.contains("roomy")) {
+      this.moved = true;
       this.#x -= along[event.key][0] * 40;
       this.#y -= along[event.key][1] * 40;
       this.#mode = "free";
@@ -231,6 +289,7 @@ export class Compare {
     const point = this.#point(event);
     this.#held.set(event.pointerId, point);
     if (this.#held.size === 2) {
+      this.moved = true;
       const [[ax, ay], [bx, by]] = [...this.#held.values()];
       const apart = Math.hypot(ax - bx, ay - by);
       if (this.#pinch) this.#zoomTo((this.#scale * apart) / this.#pinch, (ax + bx) / 2, (ay + by) / 2);
@@ -238,6 +297,7 @@ export class Compare {
     } else if (this.#movesSplit) {
       this.split = (point[0] / this.view.clientWidth) * 100;
     } else {
+      this.moved = true;
       this.#x += point[0] - before[0];
       this.#y += point[1] - before[1];
       this.#mode = "free";

@@ -74,7 +74,7 @@ export class Film {
     try {
       const { blob, status } = await restoreVideo(this.file, options, { signal: this.#leaving.signal, onWait, onStatus });
       await opening;
-      const result = { blob, suffix: status.suffix, fps: status.fps, image: await player(blob) };
+      const result = { blob, suffix: status.suffix, fps: status.fps, notes: status.notes, image: await player(blob) };
       this.results.set(key, result);
       return result;
     } finally {
@@ -94,8 +94,14 @@ export class Film {
 
   async download(model, strength, how) {
     const key = strength === 1 ? model : `${model} ${strength}`;
-    const { blob, suffix } = await this.#make(key, { model, strength }, how);
-    return new File([blob], `${this.stem}-whet${suffix}`, { type: blob.type });
+    const { blob, suffix, notes } = await this.#make(key, { model, strength }, how);
+    return Object.assign(new File([blob], `${this.stem}-whet${suffix}`, { type: blob.type }), { notes });
+  }
+
+  /** Stop its work, and let the browser forget what it shows. */
+  close() {
+    this.stop();
+    for (const { image } of [this, ...this.results.values()]) if (image) URL.revokeObjectURL(image.src);
   }
 }
 

@@ -52,7 +52,6 @@ async function restore(bitmap, lines) {
     input = new Float32Array(3 * wide * high);
   }
   context.drawImage(bitmap, 0, 0, wide, high);
-  bitmap.close();
   const before = context.getImageData(0, 0, wide, high);
   const pixels = before.data;
   const plane = wide * high;
@@ -84,8 +83,10 @@ self.onmessage = async ({ data }) => {
       self.postMessage({ opened: backend });
       return;
     }
-    const { before, after, milliseconds } = await restore(data.bitmap, data.lines);
-    self.postMessage({ before, after, milliseconds, taken: data.taken }, [before.data.buffer, after.data.buffer]);
+    const { bitmap, taken } = data;
+    const restored = await restore(bitmap, data.lines);
+    const { before, after } = restored;
+    self.postMessage({ ...restored, bitmap, taken }, [before.data.buffer, after.data.buffer, bitmap]);
   } catch (error) {
     const sentence = String(error?.message ?? error);
     if (backend !== GPU) self.postMessage({ failed: sentence });

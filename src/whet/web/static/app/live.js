@@ -1,11 +1,14 @@
 // The page that sharpens the visitor's camera. Nothing here sends anything.
 
+import { Beyond } from "./beyond.js";
 import { Compare } from "./compare.js";
 import { LINES, Pace } from "./pace.js";
 
 const $ = (id) => document.getElementById(id);
 const compare = new Compare($("compare"), { before: "camera", after: "restored" });
-const layers = { before: document.createElement("canvas"), after: document.createElement("canvas") };
+const camera = document.createElement("canvas"); // a frame as the camera gave it
+const small = document.createElement("canvas"); // what the network made of it, where nothing can enlarge that
+const enlarged = new Beyond();
 const video = document.createElement("video");
 video.muted = video.playsInline = true;
 
@@ -19,6 +22,8 @@ const shown = []; // times at which frames were shown, of the last second
 function say(sentence, problem = false) {
   $("status").textContent = sentence;
   $("status").classList.toggle("problem", problem);
+  // On phones the settings may have pushed it out of sight.
+  if (problem) $("status").scrollIntoView({ block: "nearest" });
 }
 
 // Before the camera
@@ -72,6 +77,7 @@ async function start(deviceId) {
     if (deviceId) wanted.deviceId = { exact: deviceId };
     stop();
     stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+    watch(stream.getVideoTracks()[0]);
     video.srcObject = stream;
     await video.play();
     say("Opening the network …");
@@ -94,6 +100,18 @@ async function start(deviceId) {
     say(reasons[error.name] ?? error.message, true);
   }
   $("start").disabled = false;
+}
+
+/** Hear of a camera that is unplugged, taken away by another program, or covered by its switch. */
+function watch(track) {
+  const ours = () => track === stream?.getVideoTracks()[0];
+  track.addEventListener("ended", () => {
+    if (!ours()) return;
+    stop();
+    say("The camera has ended: it was unplugged, or something else took it. Start it again.", true);
+  });
+  track.addEventListener("mute", () => ours() && say("The camera gives no picture at the moment.", true));
+  track.addEventListener("unmute", () => ours() && say(""));
 }
 
 function stop() {
@@ -142,9 +160,7 @@ function receive({ data }) {
     next();
     return;
   }
-  draw("before", data.before);
-  draw("after", data.after);
-  compare.show(layers.before, layers.after, data.before.width, data.before.height);
+  draw(data);
   pace.note(data.milliseconds);
   count(data);
   // A hidden page rests; so does a camera's last frame until the next one is there.
@@ -153,13 +169,26 @@ function receive({ data }) {
   else next();
 }
 
-function draw(name, picture) {
-  const canvas = layers[name];
-  if (canvas.width !== picture.width || canvas.height !== picture.height) {
-    canvas.width = picture.width;
-    canvas.height = picture.height;
+/**
+ * Show the whole frame, with what the network changed in a smaller copy enlarged and added to it: the
+ * restored side never has less than the camera gave.
+ */
+function draw({ bitmap, before, after }) {
+  const { width, height } = bitmap;
+  sized(camera, width, height).drawImage(bitmap, 0, 0);
+  bitmap.close();
+  if (enlarged.load({ base: camera, before, after }, [width, height])) {
+    enlarged.draw(1);
+    compare.show(camera, enlarged.canvas, width, height);
+  } else {
+    sized(small, before.width, before.height).putImageData(after, 0, 0);
+    compare.show(camera, small, width, height);
   }
-  canvas.getContext("2d").putImageData(picture, 0, 0);
+}
+
+function sized(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  return canvas.getContext("2d");
 }
 
 function count({ before, taken }) {
@@ -170,7 +199,7 @@ function count({ before, taken }) {
   $("latency").textContent = Math.round(now - taken);
   $("lines").textContent = before.height;
   if (span > 300) $("fps").textContent = (((shown.length - 1) * 1000) / span).toFixed(1);
-  const text = `${before.width} × ${before.height} on the ${backend}`;
+  const text = `${camera.width} × ${camera.height}, restored at ${before.width} × ${before.height} on the ${backend}`;
   if ($("facts").textContent !== text) $("facts").textContent = text;
 }
 

@@ -5,7 +5,7 @@ import { Problem, restore } from "./api.js";
 const ENDINGS = { "image/jpeg": "jpg", "image/tiff": "tif", "image/x-portable-pixmap": "ppm", "image/heif": "heic" };
 const SHOWN = /^image\/(jpeg|png|webp|gif|bmp|avif)$/;
 
-/** One picture. `results` maps a model's name to {image, blob, type, seconds}. */
+/** One picture. `results` maps a model's name to {image, blob, notes}. */
 export class Picture {
   moving = false;
   results = new Map();
@@ -47,9 +47,9 @@ export class Picture {
   /** Restore at full strength with `model`, once; weaker ones are mixed on the screen. */
   async restore(model, how) {
     if (this.results.has(model)) return this.results.get(model);
-    const { blob, seconds } = await restore(this.file, { model }, how);
+    const { blob, notes } = await restore(this.file, { model }, how);
     const image = SHOWN.test(blob.type) ? await shown(blob).catch(() => null) : null;
-    const result = { blob, seconds, image };
+    const result = { blob, notes, image };
     if (!image)
       result.image = await shown((await restore(this.file, { model, format: "png" }, how)).blob);
     this.results.set(model, result);
@@ -60,9 +60,15 @@ export class Picture {
   /** The file to keep, as the command line would write it. */
   async download(model, strength, how) {
     const ready = strength === 1 && this.results.get(model);
-    const { blob } = ready || (await restore(this.file, { model, strength }, how));
+    const { blob, notes } = ready || (await restore(this.file, { model, strength }, how));
     const ending = ENDINGS[blob.type] ?? blob.type.split("/")[1];
-    return new File([blob], `${this.stem}-whet.${ending}`, { type: blob.type });
+    const file = new File([blob], `${this.stem}-whet.${ending}`, { type: blob.type });
+    return Object.assign(file, { notes });
+  }
+
+  /** Let the browser forget what it shows. */
+  close() {
+    for (const { image } of [this, ...this.results.values()]) if (image) URL.revokeObjectURL(image.src);
   }
 }
 

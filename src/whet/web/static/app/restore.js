@@ -1,11 +1,17 @@
 // The page that restores pictures and videos.
 
-import { get, score } from "./api.js";
+import { get } from "./api.js";
 import { Beyond } from "./beyond.js";
+import { mostChanged } from "./changes.js";
+import { listModels, model } from "./choice.js";
 import { Compare } from "./compare.js";
 import { Film, isFilm, progress, share } from "./films.js";
+import { listen } from "./intake.js";
+import { make } from "./make.js";
 import { Picture, save, thumbnail } from "./pictures.js";
 import { Player } from "./player.js";
+import { listenForReference, measure } from "./reference.js";
+import { takeAll } from "./takehome.js";
 
 const $ = (id) => document.getElementById(id);
 const compare = new Compare($("compare"));
@@ -19,9 +25,11 @@ const pictures = []; // and videos
 let limits = {};
 let current = null;
 let working = false;
+let looked = null; // the picture whose changes were looked for last
+let packing = null; // what stops the ZIP at work
 
-const model = () => document.querySelector("[name=model]:checked")?.value ?? "small";
 const strength = () => Number($("strength").value) / 100;
+const ready = () => pictures.filter((picture) => picture.results.has(model()));
 
 function say(sentence, problem = false) {
   $("status").classList.remove("unseen");
@@ -34,34 +42,51 @@ const patience = {
   told: (film) => film === current && show(),
 };
 
-// Taking pictures in
+// Taking pictures in, and out
 
-function add(files) {
-  const fresh = [...files].map((file) => new (isFilm(file) ? Film : Picture)(file, limits));
+function add({ files, skipped }) {
+  const fresh = files.map((file) => new (isFilm(file) ? Film : Picture)(file, limits));
   const refused = fresh.map((picture) => picture.refusal).filter(Boolean);
   const taken = fresh.filter((picture) => !picture.refusal);
-  if (refused.length) say(refused.join("\n"), true);
-  else say("");
-  if (!taken.length) return taken;
+  if (skipped) refused.push(`${skipped} ${skipped > 1 ? "files are" : "file is"} no picture or video, and left out.`);
+  else if (!files.length) refused.push("There is no picture or video in it.");
+  say(refused.join("\n"), refused.length > 0);
   pictures.push(...taken);
-  $("welcome").hidden = true;
-  $("bench").hidden = false;
   for (const picture of taken) addToStrip(picture);
-  $("strip").hidden = pictures.length < 2;
-  $("downloadall").hidden = pictures.length < 2;
-  open(taken[0]);
-  work();
+  count();
+  if (taken.length) open(taken[0]);
   return taken;
 }
 
 function addToStrip(picture) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.append(document.createElement("i"));
-  button.addEventListener("click", () => open(picture));
-  picture.button = button;
-  $("strip").append(button);
+  picture.button = make("button", make("i"), { type: "button" });
+  picture.button.addEventListener("click", () => open(picture));
+  $("strip").append(picture.button);
   mark(picture, "waiting");
+}
+
+/** Forget one picture, or all of them. */
+function remove(gone) {
+  for (const picture of gone) {
+    picture.close();
+    picture.button.remove();
+    const at = pictures.indexOf(picture);
+    pictures.splice(at, 1);
+    if (picture === current) current = pictures[at] ?? pictures[at - 1] ?? null;
+  }
+  say("");
+  count();
+  if (current) open(current);
+  else player.hide();
+}
+
+function count() {
+  const many = pictures.length > 1;
+  $("welcome").hidden = pictures.length > 0;
+  $("bench").hidden = !pictures.length;
+  $("strip").hidden = !many;
+  $("downloadall").hidden = !many;
+  $("clear").hidden = !many;
 }
 
 function mark(picture, state, sentence = "") {
@@ -77,22 +102,22 @@ function mark(picture, state, sentence = "") {
 async function work() {
   if (working) return;
   working = true;
-  const wanted = () => {
-    const waits = (picture) => picture && !["failed", "stopped"].includes(picture.state) && !picture.results.has(model());
-    return waits(current) ? current : pictures.find(waits);
-  };
+  const waits = (picture) => picture && !["failed", "stopped"].includes(picture.state) && !picture.results.has(model());
+  const wanted = () => (waits(current) ? current : pictures.find(waits));
   for (let picture = wanted(); picture; picture = wanted()) {
     mark(picture, "working");
     if (picture === current) show();
     try {
       await picture.restore(model(), patience);
       mark(picture, "done");
+      picture.taken = false;
       if (picture.image && !picture.button.querySelector("canvas"))
         picture.button.prepend(thumbnail(picture.image, picture.size));
     } catch (error) {
       if (error.name === "AbortError") mark(picture, "stopped");
       else mark(picture, "failed", `${picture.name}: ${error.message}`);
     }
+    if (!pictures.includes(picture)) continue; // removed meanwhile
     tally();
     if (picture === current) show();
   }
@@ -101,14 +126,14 @@ async function work() {
 
 function tally() {
   const failed = pictures.filter((picture) => picture.state === "failed");
-  const ready = pictures.filter((picture) => picture.results.has(model())).length;
-  const counted = pictures.length > 1 ? `${ready} of ${pictures.length} restored.` : "";
+  const counted = pictures.length > 1 ? `${ready().length} of ${pictures.length} restored.` : "";
   say([counted, ...failed.map((picture) => picture.sentence)].filter(Boolean).join("\n"), failed.length > 0);
 }
 
 // Showing one
 
 async function open(picture) {
+  if (picture !== current) looked = null;
   current = picture;
   for (const other of pictures) other.button.setAttribute("aria-current", other === picture);
   show();
@@ -116,7 +141,7 @@ async function open(picture) {
     try {
       await picture.open(patience);
     } catch {
-      return; // restoring fails the same way, and says how
+      return work(); // restoring fails the same way, and says how
     }
     if (picture === current) show();
   }
@@ -130,9 +155,13 @@ function show() {
   const busy = !result && !["failed", "stopped"].includes(current.state);
   $("name").textContent = current.name;
   $("facts").textContent = facts(result) || "\u00a0";
+  const notes = result?.notes ?? [];
+  $("notes").hidden = !notes.length;
+  $("notes").replaceChildren(...notes.map((note) => make("li", note)));
   compare.message = trouble(result);
   compare.waiting = busy;
   $("download").disabled = !result || Boolean(current.working);
+  $("downloadall").disabled = !ready().length && !packing;
   $("referencefield").hidden = current.moving || current.state === "failed";
   // Said once: in place of the picture, and to those who cannot see that.
   $("status").classList.toggle("unseen", pictures.length === 1 && current.state === "failed" && !current.image);
@@ -140,34 +169,33 @@ function show() {
   if (current.moving && (current.image ?? result?.image)) player.show(...[current.image, result?.image].filter(Boolean));
   else player.hide();
   mix();
-  measure();
+  lookAtChanges();
+  score();
 }
 
 function facts(result) {
   const words = { failed: "cannot be restored", stopped: "stopped", working: "restoring …", waiting: "waiting …", done: "" };
   const size = current.size?.join(" × ");
   const pace = result?.fps ? `restored at ${result.fps.toFixed(1)} frames / s` : "restored";
-  const time = result?.seconds == null ? pace : `restored in ${seconds(result.seconds)}`;
   const lone = current.unplayable && result?.image ? "this browser cannot play the source, so only the result is shown" : "";
-  return [size, current.status ? progress(current.status) : result ? time : words[current.state], lone].filter(Boolean).join(", ");
+  return [size, current.status ? progress(current.status) : result ? pace : words[current.state], lone].filter(Boolean).join(", ");
 }
 
 /** What is said where no picture can be shown. */
 function trouble(result) {
   if (current.state === "failed" && !current.image) return current.sentence;
-  if (!current.unplayable) return "";
-  if (result?.image) return "";
+  if (!current.unplayable || result?.image) return "";
   const then = result ? "Download it to see the result." : "It is restored all the same, for you to download.";
   return `This browser cannot play ${current.name}. ${then}`;
 }
 
 /** The bar and the button of a video at work. */
 function showProgress() {
-  const working = Boolean(current.working);
-  $("job").hidden = !working && current.state !== "stopped";
-  $("progress").hidden = !working;
-  $("stop").textContent = working ? "Stop" : "Restore this video";
-  const done = working && current.status ? share(current.status) : null;
+  const busy = Boolean(current.working);
+  $("job").hidden = !busy && current.state !== "stopped";
+  $("progress").hidden = !busy;
+  $("stop").textContent = busy ? "Stop" : "Restore this video";
+  const done = busy && current.status ? share(current.status) : null;
   if (done == null) $("progress").removeAttribute("value");
   else $("progress").value = done;
 }
@@ -178,7 +206,7 @@ function mix() {
   const [wide, high] = current.size ?? [0, 0];
   let over = null;
   if (strength() > 1 && before && after) {
-    if (beyond.load(before, after, current.size)) {
+    if (beyond.load({ base: before, before, after }, current.size)) {
       beyond.draw(strength());
       over = beyond.canvas;
     } else say("This browser shows up to 100%; the download has the strength that you choose.");
@@ -187,7 +215,17 @@ function mix() {
   compare.strength = Math.min(1, strength());
 }
 
-const seconds = (value) => (value < 0.995 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(1)} s`);
+/** Open a large picture where the most was changed, unless the visitor chose what is seen. */
+function lookAtChanges() {
+  const after = shownAfter();
+  if (looked === current || current.moving || !current.image || !after) return;
+  looked = current;
+  if (!compare.crops || compare.moved) return;
+  current.place ??= mostChanged(current.image, after, current.size, compare.window);
+  compare.lookAt(...current.place);
+}
+
+const score = () => measure(current, { model: model(), strength: strength() }, (sentence) => say(sentence, true));
 
 // Settings
 
@@ -195,69 +233,15 @@ $("strength").addEventListener("input", () => {
   $("strengthvalue").textContent = `${$("strength").value}%`;
   if (current) mix();
 });
-$("strength").addEventListener("change", measure);
-
-async function listModels() {
-  const found = await get("api/models");
-  if (!$("models").querySelector("input")) {
-    for (const entry of found) {
-      const label = document.createElement("label");
-      label.innerHTML = '<input type="radio" name="model"><b></b><span></span>';
-      const input = label.querySelector("input");
-      input.value = entry.name;
-      input.checked = entry.name === "small" || found.length === 1;
-      label.querySelector("b").textContent = entry.name;
-      $("models").append(label);
-    }
-  }
-  for (const entry of found) {
-    const span = $("models").querySelector(`[value="${entry.name}"]`).parentElement.querySelector("span");
-    const pace = entry.seconds_per_mpx;
-    span.textContent = pace ? `${seconds(pace)} / megapixel` : "measuring …";
-  }
-  if (found.some((entry) => !entry.seconds_per_mpx)) setTimeout(listModels, 1500);
-}
-
+$("strength").addEventListener("change", () => current && score());
 $("models").addEventListener("change", () => {
   for (const picture of pictures) if (picture.state !== "failed") mark(picture, picture.results.has(model()) ? "done" : "waiting");
   if (current) show();
   work();
 });
-
-// A reference
-
-let measuring = null;
-
-async function measure() {
-  measuring?.abort();
-  const { reference } = current;
-  if (current.moving) return;
-  $("scores").hidden = !reference;
-  $("pickreference").textContent = reference ? "Choose another reference" : "Choose a reference";
-  if (!reference || !current.results.has(model())) return;
-  measuring = new AbortController();
-  const options = { model: model(), strength: strength() };
-  try {
-    const found = await score(current.file, reference, options, { signal: measuring.signal });
-    for (const [metric, digits] of [["psnr", 2], ["ssim", 4]]) {
-      const [before, after] = [found[`${metric}_degraded`], found[`${metric}_restored`]];
-      $(`${metric}0`).textContent = before.toFixed(digits);
-      $(`${metric}1`).textContent = after.toFixed(digits);
-      $(`${metric}1`).className = after > before ? "better" : after < before ? "worse" : "";
-    }
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    current.reference = null;
-    $("scores").hidden = true;
-    say(error.message, true);
-  }
-}
-
-$("pickreference").addEventListener("click", () => $("referencefile").click());
-$("referencefile").addEventListener("change", (event) => {
-  current.reference = event.target.files[0] ?? null;
-  event.target.value = "";
-  measure();
+listenForReference((file) => {
+  current.reference = file;
+  score();
 });
 
 // Results
@@ -265,9 +249,29 @@ $("referencefile").addEventListener("change", (event) => {
 async function download(picture) {
   try {
     save(await picture.download(model(), strength(), patience));
+    picture.taken = true;
   } catch (error) {
     if (error.name !== "AbortError") say(`${picture.name}: ${error.message}`, true);
   }
+}
+
+async function downloadAll() {
+  if (packing) return packing.abort();
+  const wanted = ready();
+  packing = new AbortController();
+  $("packing").hidden = false;
+  const told = (done) => {
+    $("packing").value = done / wanted.length;
+    $("downloadall").textContent = `Stop (${done} of ${wanted.length} packed)`;
+  };
+  told(0);
+  const file = (picture) => picture.download(model(), strength(), patience);
+  const failures = await takeAll(wanted, { file, told, signal: packing.signal });
+  packing = null;
+  $("packing").hidden = true;
+  $("downloadall").textContent = "Download all";
+  if (failures.length) say(failures.join("\n"), true);
+  else tally();
 }
 
 $("stop").addEventListener("click", () => {
@@ -278,43 +282,36 @@ $("stop").addEventListener("click", () => {
   }
 });
 compare.view.addEventListener("keydown", (event) => {
+  if (event.key === "Delete") remove([current]);
   if (event.key !== " " || !current?.moving) return;
   event.preventDefault();
   player.toggle();
 });
-
+$("strip").addEventListener("keydown", ({ key, target }) => {
+  const picture = pictures.find(({ button }) => button === target);
+  if (key === "Delete" && picture) remove([picture]);
+});
 $("download").addEventListener("click", () => download(current));
-$("downloadall").addEventListener("click", async () => {
-  for (const picture of pictures) if (picture.results.has(model())) await download(picture);
+$("downloadall").addEventListener("click", downloadAll);
+$("remove").addEventListener("click", () => remove([current]));
+$("clear").addEventListener("click", () => remove([...pictures]));
+
+// What was restored is nowhere but here.
+addEventListener("beforeunload", (event) => {
+  const precious = ({ results, state, taken, fleeting }) => !fleeting && ((results.size && !taken) || ["waiting", "working"].includes(state));
+  if (pictures.some(precious)) event.preventDefault();
 });
 
 // Ways in
 
-for (const button of document.querySelectorAll("[data-pick]"))
-  button.addEventListener("click", () => $("files").click());
-$("files").addEventListener("change", (event) => {
-  add(event.target.files);
-  event.target.value = "";
-});
-addEventListener("paste", (event) => add(event.clipboardData.files));
-addEventListener("dragover", (event) => {
-  event.preventDefault();
-  $("veil").hidden = false;
-});
-addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) $("veil").hidden = true;
-});
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  $("veil").hidden = true;
-  add(event.dataTransfer.files);
-});
+listen(add, (sentence) => say(sentence, true));
 $("example").addEventListener("click", async () => {
   try {
     const load = async (name) => new File([await (await fetch(`api/example/${name}`)).blob()], name, { type: "image/png" });
     const [soft, sharp] = await Promise.all([load("soft.png"), load("sharp.png")]);
-    const [picture] = add([soft]);
+    const [picture] = add({ files: [soft], skipped: 0 });
     picture.reference = sharp;
+    picture.fleeting = true; // it can be had again
   } catch {
     say("The example cannot be loaded.", true);
   }
