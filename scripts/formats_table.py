@@ -25,7 +25,7 @@ from whet.image.photoshop import resources_of
 
 FORMATS: Mapping[str, str] = {
     "JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "TIFF": ".tif", "AVIF": ".avif",
-    "HEIC": ".heic", "BMP": ".bmp", "PPM": ".ppm",
+    "HEIC": ".heic", "JPEG 2000": ".jp2", "JPEG XL": ".jxl", "BMP": ".bmp", "PPM": ".ppm",
 }  # fmt: skip
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -91,13 +91,18 @@ def _text(picture: Picture) -> bool:
 
 
 _RICH = ("JPEG", "PNG", "WebP", "TIFF", "AVIF", "HEIC")
+_BOXED = (*_RICH, "JPEG 2000", "JPEG XL")
 _CODED = ("PNG", "AVIF", "HEIC")
 THINGS: Mapping[str, Thing] = {
     "transparency": Thing(
-        _half_clear, lambda p: p.alpha is not None, ("PNG", "WebP", "TIFF", "AVIF", "HEIC")
+        _half_clear,
+        lambda p: p.alpha is not None,
+        ("PNG", "WebP", "TIFF", "AVIF", "HEIC", "JPEG 2000", "JPEG XL"),
     ),
     "more than 8 bits": Thing(
-        _deep, lambda p: p.pixels.dtype == np.uint16, ("PNG", "TIFF", "AVIF", "HEIC", "PPM")
+        _deep,
+        lambda p: p.pixels.dtype == np.uint16,
+        ("PNG", "TIFF", "AVIF", "HEIC", "JPEG 2000", "PPM"),
     ),
     "floating point": Thing(
         lambda p: from_floats(p.pixels / np.float32(255), p.metadata),
@@ -105,7 +110,7 @@ THINGS: Mapping[str, Thing] = {
         ("TIFF",),
     ),
     "colour profile": Thing(
-        _with(icc=_adobe_like()), lambda p: p.metadata.icc == _adobe_like(), _RICH
+        _with(icc=_adobe_like()), lambda p: p.metadata.icc == _adobe_like(), (*_RICH, "JPEG 2000")
     ),
     "colour by code points": Thing(
         _with(cicp=Cicp(12, 13)),
@@ -123,8 +128,8 @@ THINGS: Mapping[str, Thing] = {
     "light level": Thing(
         _with(light_level=(1000.0, 400.0)), lambda p: p.metadata.light_level is not None, _CODED
     ),
-    "EXIF": Thing(_with(exif=_exif()), lambda p: b"Brunel" in (p.metadata.exif or b""), _RICH),
-    "XMP": Thing(_with(xmp=XMP), lambda p: b'Rating="4"' in (p.metadata.xmp or b""), _RICH),
+    "EXIF": Thing(_with(exif=_exif()), lambda p: b"Brunel" in (p.metadata.exif or b""), _BOXED),
+    "XMP": Thing(_with(xmp=XMP), lambda p: b'Rating="4"' in (p.metadata.xmp or b""), _BOXED),
     "IPTC": Thing(
         _with(resources=resources_of(b"\x1c\x02\x19\x00\x04tree")),
         lambda p: b"tree" in (p.metadata.resources or b""),

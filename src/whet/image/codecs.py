@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from whet.image import avif, heif, jpeg, pillow, png, pnm, tiff, tiff_write
+from whet.image import avif, heif, jp2, jpeg, jxl, pillow, png, pnm, tiff, tiff_write
 from whet.image.fit import Holds
 from whet.image.metadata import Picture
 
@@ -88,6 +88,14 @@ FORMATS: Mapping[str, Format] = {
         (".heic", ".heif", ".hif"), _brand(b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"),
         heif.decode, heif.encode,
         Holds(alpha=True, bits=10, icc=True, cicp=True, parts=_PACKETS | _LIGHT),
+    ),
+    "JP2": Format(
+        (".jp2", ".j2k", ".jpf", ".jpx"), _starts(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+        jp2.decode, jp2.encode, Holds(gray=True, alpha=True, bits=16, icc=True, parts=_PACKETS),
+    ),
+    "JXL": Format(
+        (".jxl",), _starts(b"\0\0\0\x0cJXL ", b"\xff\x0a"), jxl.decode, jxl.encode,
+        Holds(gray=True, alpha=True, parts=_PACKETS),
     ),
     "BMP": Format(
         (".bmp",), _starts(b"BM"), pillow.reader("BMP"), pillow.encode_bmp,

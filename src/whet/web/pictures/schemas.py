@@ -27,6 +27,8 @@ MEDIA_TYPES = {
     "HEIF": "image/heif",
     "BMP": "image/bmp",
     "PPM": "image/x-portable-pixmap",
+    "JP2": "image/jp2",
+    "JXL": "image/jxl",
 }
 """Format that can be written -> media type."""
 
