@@ -30,7 +30,8 @@ from whet.distill.loop import fit
 from whet.distill.losses import LOSSES
 from whet.distill.recipes import RECIPES, Recipe, override
 from whet.distill.validate import restore_bytes
-from whet.evaluate.suites import Item, centred, open_pairs, open_suite
+from whet.evaluate.suites import Item, open_pairs, open_suite
+from whet.evaluate.windows import centred
 from whet.intervals import interval
 from whet.metrics import psnr
 from whet.models import MODELS, build_teacher

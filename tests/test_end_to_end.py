@@ -210,7 +210,7 @@ def founding(tmp_path_factory: pytest.TempPathFactory, picture: MakePicture) -> 
     tiny = ("steps=3", "crop=32", "resize_px=32", "losses.perceptual=0", "losses.distillation=0")
     said = {}
     said["distill"] = whet(
-        *("distill", "founding", "--pairs", folder / "GoPro_Large", "--kind", "gopro"),
+        *("distill", "founding", "--pairs", f"gopro:{folder / 'GoPro_Large'}"),
         *("-o", folder / "run", *(w for setting in tiny for w in ("--set", setting))),
     )
     said["export"] = whet(
@@ -222,7 +222,7 @@ def founding(tmp_path_factory: pytest.TempPathFactory, picture: MakePicture) -> 
     said["image"] = whet("image", soft, "-o", folder / "restored.png", "--model", models[1])
     said["evaluate"] = whet(
         *("evaluate", "--model", models[0], "--model", models[1], "--photos", photos),
-        *("--pairs", folder / "GoPro_Large", "--kind", "gopro", "--limit", 2),
+        *("--pairs", f"gopro:{folder / 'GoPro_Large'}", "--limit", 2),
         *("--suite", "bicubic-x2", "-o", folder / "report", "--json"),
     )
     return Story(folder, said)

@@ -42,7 +42,7 @@ STABLE = {
     "data check": "folder --kind --json --quiet -q",
     "data make": "--output -o --photos --crops --crop --mix --split --teacher --teacher-weights "
     "--seed --quiet -q",
-    "distill": "recipe --photos --validation --pairs --kind --bank --output -o --set "
+    "distill": "recipe --photos --validation --pairs --bank --output -o --set "
     "--teacher-weights --vgg --pictures --resume --max-minutes --threads --quiet -q --json",
     "study new": "--output -o --triplets --model -m --baseline --suite --photos --limit --crop "
     "--protocol --scale --title --scenes-each --practice --repeats --gold --break-every --consent "
@@ -50,8 +50,8 @@ STABLE = {
     "study status": "folder --database --json",
     "study analyse": "folder --database --output -o --keep-all --overwrite --json",
     "export": "checkpoint --output -o --student --int8 --photos --card --overwrite",
-    "evaluate": "--model -m --suite --photos --pairs --kind --limit --baseline --teacher "
-    "--teacher-weights --output -o --overwrite --quiet -q --json",
+    "evaluate": "--model -m --suite --photos --clips --categories --pairs --split --limit "
+    "--baseline --teacher --rival --teacher-weights --output -o --overwrite --quiet -q --json",
 }
 
 
@@ -192,7 +192,7 @@ WRONG = {
     "evaluate --model MODEL --suite nope": "choose one of: shake-srgb",
     "evaluate --model MODEL --baseline nope --pairs broken": "no picture one in broken/blur",
     "evaluate --model MODEL --baseline nope --photos photos": "choose from: identity, unsharp",
-    "evaluate --model MODEL --pairs photos --kind nope": "choose one of: gopro",
+    "evaluate --model MODEL --pairs div2k:photos": "holds no div2k data",
     "evaluate --model MODEL --photos photos --teacher nope": "choose one of: maxim",
     "evaluate --model MODEL --suite sharp --photos photos -o a.png": "a.png cannot be a folder",
     "demo -o a.png": "name another one with -o",

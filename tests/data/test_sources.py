@@ -16,7 +16,7 @@ from PIL import Image
 
 from whet.data import sources
 from whet.data.scenes import photograph_scene, sequence_scene, validation
-from whet.data.sources import SOURCES, check, list_pairs
+from whet.data.sources import SOURCES, check, list_pairs, pairs_named, split_to_score
 from whet.errors import DataError, InputError
 
 
@@ -347,3 +347,24 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "._a.png").write_bytes(b"resource fork")
     assert len(list_pairs("photos", tmp_path, "all")) == 1
+
+
+def test_what_is_scored_is_the_split_that_papers_report(gopro: Path, tmp_path: Path) -> None:
+    assert split_to_score("gopro", gopro) == "test"
+    assert split_to_score("gopro", gopro, "train") == "train"
+    picture(tmp_path / "div2k" / "DIV2K_train_HR" / "0001.png")
+    with pytest.raises(DataError, match="training pictures only"):
+        split_to_score("div2k", tmp_path / "div2k")
+    picture(tmp_path / "div2k" / "DIV2K_valid_HR" / "0801.png")
+    assert split_to_score("div2k", tmp_path / "div2k") == "val"
+    for kind in ("blur", "sharp"):
+        picture(tmp_path / "own" / kind / "1.png")
+    assert split_to_score("pairs", tmp_path / "own") == "all"
+    with pytest.raises(InputError, match="no split is called 'tests'"):
+        split_to_score("gopro", gopro, "tests")
+
+
+def test_a_set_is_named_by_kind_and_folder() -> None:
+    assert pairs_named("gopro:data/GOPRO") == ("gopro", Path("data/GOPRO"))
+    assert pairs_named("data/own") == ("pairs", Path("data/own"))
+    assert pairs_named("C:own") == ("pairs", Path("C:own"))

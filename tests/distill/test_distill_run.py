@@ -147,7 +147,7 @@ def test_a_damaged_set_leaves_no_run_behind(tmp_path: Path, picture: MakePicture
     root = save_gopro(tmp_path / "GoPro_Large", picture, side=16)
     (root / "train" / "GOPR0001" / "blur" / "000001.png").unlink()
     with pytest.raises(InputError, match=r"000001\.png: no picture 000001"):
-        run_recipe(TINY, TrainingInputs(pairs=("gopro", root)), tmp_path / "run")
+        run_recipe(TINY, TrainingInputs(pairs=(("gopro", root),)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -20,6 +20,8 @@ from whet.data.bank import CropBank, PairBank
 from whet.data.bank_files import make_bank
 from whet.data.mixed_bank import MixedBank
 from whet.data.photo_bank import PhotoBank
+from whet.data.sources import list_pairs
+from whet.degrade import pictures as pictures_module
 from whet.degrade.pictures import HeldOut, degraded_picture
 from whet.distill.inputs import TrainingInputs, held_out_pictures, needs_teacher, training_bank
 from whet.distill.recipes import RECIPES, Stage, override
@@ -79,7 +81,7 @@ def test_all_photographs_are_trained_on_when_others_are_held_out(
 
 
 def test_pairs_are_cropped_at_full_resolution(gopro: Path) -> None:
-    bank = training_bank(PAIRS, TrainingInputs(pairs=("gopro", gopro)), "cpu")
+    bank = training_bank(PAIRS, TrainingInputs(pairs=(("gopro", gopro),)), "cpu")
     assert type(bank) is CropBank
     # Two training sequences of two frames, one of them held out.
     assert len(bank) == 2
@@ -87,7 +89,7 @@ def test_pairs_are_cropped_at_full_resolution(gopro: Path) -> None:
 
 
 def test_pairs_are_squeezed_whole_where_the_recipe_says_so(gopro: Path) -> None:
-    bank = training_bank(SQUEEZED, TrainingInputs(pairs=("gopro", gopro)), "cpu")
+    bank = training_bank(SQUEEZED, TrainingInputs(pairs=(("gopro", gopro),)), "cpu")
     assert isinstance(bank, PairBank)
     batch = bank.batch(0, 0, 2, 16)
     squeezed = []
@@ -101,7 +103,7 @@ def test_pairs_are_squeezed_whole_where_the_recipe_says_so(gopro: Path) -> None:
 
 def test_only_the_first_pairs_are_used_where_the_recipe_says_so(gopro: Path) -> None:
     bank = training_bank(
-        replace(PAIRS, pair_limit=1), TrainingInputs(pairs=("gopro", gopro)), "cpu"
+        replace(PAIRS, pair_limit=1), TrainingInputs(pairs=(("gopro", gopro),)), "cpu"
     )
     assert isinstance(bank, CropBank)
     assert len(bank) == 1
@@ -115,7 +117,7 @@ def test_small_degraded_pictures_are_enlarged_to_their_sharp_partners(
         small = Image.fromarray(sharp).resize((32, 24), Image.Resampling.BICUBIC)
         save(sharp, tmp_path / f"DIV2K_{part}_HR" / f"{name}.png")
         save(np.array(small), tmp_path / f"DIV2K_{part}_LR_bicubic" / "X2" / f"{name}x2.png")
-    inputs = TrainingInputs(pairs=("div2k", tmp_path))
+    inputs = TrainingInputs(pairs=(("div2k", tmp_path),))
     batch = training_bank(PAIRS, inputs, "cpu").batch(0, 0, 1, 48)
     assert batch.degraded.shape == batch.sharp.shape == (1, 3, 48, 48)
     (held_out,) = held_out_pictures(PAIRS, inputs)
@@ -205,15 +207,53 @@ def test_a_photograph_is_degraded_by_its_name_alone(photos: Path, tmp_path: Path
 
 
 def test_held_out_pairs_are_of_other_sequences_than_those_trained_on(gopro: Path) -> None:
-    pictures = held_out_pictures(PAIRS, TrainingInputs(pairs=("gopro", gopro)))
+    pictures = held_out_pictures(PAIRS, TrainingInputs(pairs=(("gopro", gopro),)))
+    trained = {pair.scene for pair in list_pairs("gopro", gopro, "train")}
     sequences = {p.name.split("/")[0] for p in pictures}
-    assert "GOPR0003" in sequences
-    assert len(sequences) == 2
+    assert sequences
+    assert not sequences & trained
     assert {p.suite for p in pictures} == {"gopro"}
 
 
+def test_no_test_picture_is_opened_before_or_in_a_run(
+    gopro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Selection sees what is validated on, and that is never of a test split."""
+    opened: list[Path] = []
+    read = pictures_module.read
+
+    def noted(path: Path) -> object:
+        opened.append(path)
+        return read(path)
+
+    monkeypatch.setattr(pictures_module, "read", noted)
+    for kind in ("gopro", "pairs"):  # the same folders, read as either layout
+        named = TrainingInputs(pairs=((kind, gopro),), pictures=50)
+        training_bank(PAIRS, named, "cpu")
+        held_out_pictures(PAIRS, named)
+    assert opened
+    assert {path.relative_to(gopro).parts[0] for path in opened} == {"train"}
+
+
+def test_several_sets_of_pairs_are_trained_and_validated_on_together(
+    gopro: Path, tmp_path: Path, picture: MakePicture
+) -> None:
+    for scene in ("lane", "pier", "well"):
+        for frame in range(2):
+            sharp = picture(32, 40, frame)
+            save(sharp, tmp_path / "own" / scene / "sharp" / f"{frame}.png")
+            save(sharp, tmp_path / "own" / scene / "blur" / f"{frame}.png")
+    both = TrainingInputs(pairs=(("gopro", gopro), ("pairs", tmp_path / "own")))
+    alone = TrainingInputs(pairs=(("gopro", gopro),))
+    together = training_bank(PAIRS, both, "cpu")
+    assert len(together) == len(training_bank(PAIRS, alone, "cpu")) + 4  # type: ignore[arg-type]
+    assert {p.suite for p in held_out_pictures(PAIRS, both)} == {"gopro", "pairs"}
+    two = training_bank(replace(PAIRS, pair_limit=2), both, "cpu")
+    assert len(two) == 2  # type: ignore[arg-type]
+
+
 def test_squeezed_pairs_say_so(gopro: Path) -> None:
-    pictures = held_out_pictures(SQUEEZED, TrainingInputs(pairs=("gopro", gopro)))
+    pictures = held_out_pictures(SQUEEZED, TrainingInputs(pairs=(("gopro", gopro),)))
     assert {p.suite for p in pictures} == {"gopro squeezed to 16 px"}
     assert {p.sharp.shape for p in pictures} == {(16, 16, 3)}
 
@@ -236,7 +276,7 @@ def test_nothing_to_train_on_is_refused() -> None:
 def test_pairs_beside_something_else_are_refused(other: str) -> None:
     beside = {other: (Path("x"),) if other == "banks" else Path("x")}
     with pytest.raises(InputError, match="leave --photos, --validation and --bank out"):
-        TrainingInputs(pairs=("pairs", Path("p")), **beside)  # type: ignore[arg-type]
+        TrainingInputs(pairs=(("pairs", Path("p")),), **beside)  # type: ignore[arg-type]
 
 
 def test_photographs_are_not_held_out_of_themselves(photos: Path) -> None:
@@ -261,7 +301,7 @@ def test_sharp_pictures_alone_are_no_pairs(tmp_path: Path, picture: MakePicture)
     for part, name in (("train", "0001"), ("valid", "0801")):
         save(picture(16, 16), tmp_path / f"DIV2K_{part}_HR" / f"{name}.png")
     with pytest.raises(InputError, match="train on it with --photos"):
-        training_bank(PAIRS, TrainingInputs(pairs=("div2k", tmp_path)), "cpu")
+        training_bank(PAIRS, TrainingInputs(pairs=(("div2k", tmp_path),)), "cpu")
 
 
 def test_a_folder_without_the_banks_file_is_named(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LPIPS:
 def test_lpips_is_scored_beside_the_rest_and_survives_the_json(
     tmp_path: Path, pairs: Path, fetched: LPIPS
 ) -> None:
-    found = compare([], tmp_path / "out", pairs=("pairs", pairs), metrics=["lpips"])
+    found = compare([], tmp_path / "out", pairs=[("pairs", pairs)], metrics=["lpips"])
     identity, unsharp, *_ = found.suites[0].rows
     assert list(identity.scores) == ["psnr", "ssim", "ssim_matlab", "lpips"]
     # Sharpening brings softened pictures closer: a negative change is a gain.
@@ -77,7 +77,7 @@ def test_in_tables_a_lower_lpips_is_coloured_good(
         sharp = picture(48, 56, seed)
         save(sharp, pairs / "sharp" / f"more {seed}.x.png")
         save(soften(sharp), pairs / "blur" / f"more {seed}.x.png")
-    found = compare([], tmp_path / "out", pairs=("pairs", pairs), metrics=["lpips"])
+    found = compare([], tmp_path / "out", pairs=[("pairs", pairs)], metrics=["lpips"])
     gain = found.suites[0].rows[1].gains["lpips"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert gain.high < 0
@@ -96,5 +96,5 @@ def test_missing_weights_are_said_before_anything_is_scored(
 ) -> None:
     monkeypatch.setenv("WHET_CACHE", str(tmp_path / "nothing"))
     with pytest.raises(ModelError, match="whet data fetch lpips-alex"):
-        compare([], tmp_path / "out", pairs=("pairs", pairs), metrics=["lpips"])
+        compare([], tmp_path / "out", pairs=[("pairs", pairs)], metrics=["lpips"])
     assert not (tmp_path / "out").exists()

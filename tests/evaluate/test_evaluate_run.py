@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from commandline import MakePicture, save_photos
+from commandline import MakePicture, save, save_photos
 from whet.errors import DataError, InputError
 from whet.evaluate.report.sheets import FOLDER
 from whet.evaluate.restorers import opened, taught
@@ -40,7 +40,7 @@ def test_all_reports_are_written_with_identity_first(
         out,
         suites=["bicubic-x2"],
         photos=photos,
-        pairs=("pairs", pairs),
+        pairs=[("pairs", pairs)],
         limit=2,
     )
     assert sorted(path.name for path in out.iterdir()) == sorted((*REPORT_FILES, FOLDER))
@@ -64,7 +64,7 @@ def test_all_suites_can_be_asked_for_beside_pairs(
     from whet.evaluate import catalogue
 
     monkeypatch.setattr(catalogue, "SUITES", {"sharp": catalogue.SUITES["sharp"]})
-    found = compare([], tmp_path / "out", suites=["all"], pairs=("pairs", pairs), limit=1)
+    found = compare([], tmp_path / "out", suites=["all"], pairs=[("pairs", pairs)], limit=1)
     assert names(found) == ["pairs", "sharp"]
 
 
@@ -84,16 +84,16 @@ def test_a_shipped_name_is_that_file_and_not_the_one_this_machine_prefers(
 
 def test_an_unknown_baseline_names_those_there_are(tmp_path: Path, pairs: Path) -> None:
     with pytest.raises(InputError, match="'usm'; choose from: identity, unsharp, cas, best-mask"):
-        compare([], tmp_path / "out", pairs=("pairs", pairs), baselines=["usm"])
+        compare([], tmp_path / "out", pairs=[("pairs", pairs)], baselines=["usm"])
 
 
 def test_squashed_pictures_are_scored_as_such(tmp_path: Path, pairs: Path) -> None:
     out = tmp_path / "out"
-    evaluation = compare([], out, pairs=("pairs", pairs), resize=(24, 16))
+    evaluation = compare([], out, pairs=[("pairs", pairs)], resize=(24, 16))
     assert names(evaluation) == ["pairs, RESIZED to 24 x 16"]
     assert {(p.width, p.height) for p in evaluation.suites[0].pictures} == {(24, 16)}
     assert "RESIZED to 24 x 16" in (out / "report.md").read_text(encoding="utf-8")
-    whole = compare([], tmp_path / "whole", pairs=("pairs", pairs))
+    whole = compare([], tmp_path / "whole", pairs=[("pairs", pairs)])
     # Squashing hides softness: doing nothing looks better than it is.
     identity = [found.suites[0].rows[0].scores["ssim"].mean for found in (evaluation, whole)]
     assert identity[0] > identity[1]
@@ -101,13 +101,13 @@ def test_squashed_pictures_are_scored_as_such(tmp_path: Path, pairs: Path) -> No
 
 def test_a_window_of_squashed_pictures_is_refused(tmp_path: Path, pairs: Path) -> None:
     with pytest.raises(InputError, match="exclude each other"):
-        compare([], tmp_path / "out", pairs=("pairs", pairs), window=(8, 8), resize=(8, 8))
+        compare([], tmp_path / "out", pairs=[("pairs", pairs)], window=(8, 8), resize=(8, 8))
 
 
 def test_pairs_alone_bring_no_synthetic_suites(
     tmp_path: Path, pairs: Path, tiny_artifact: Path
 ) -> None:
-    evaluation = compare([str(tiny_artifact)], tmp_path / "out", pairs=("pairs", pairs))
+    evaluation = compare([str(tiny_artifact)], tmp_path / "out", pairs=[("pairs", pairs)])
     assert names(evaluation) == ["pairs"]
 
 
@@ -117,7 +117,7 @@ def test_photographs_beside_pairs_are_not_left_out(
     from whet.evaluate import catalogue
 
     monkeypatch.setattr(catalogue, "FAMILIES", {"standard": ("sharp", "bicubic-x3")})
-    evaluation = compare([], tmp_path / "out", photos=photos, pairs=("pairs", pairs))
+    evaluation = compare([], tmp_path / "out", photos=photos, pairs=[("pairs", pairs)])
     assert names(evaluation) == ["pairs", "sharp", "bicubic-x3"]
 
 
@@ -126,7 +126,7 @@ def test_the_first_model_chooses_the_pictures_to_show(
 ) -> None:
     shutil.copy(tiny_artifact, tmp_path / "second.onnx")
     models = [str(tmp_path / "second.onnx"), str(tiny_artifact)]
-    evaluation = compare(models, tmp_path / "out", pairs=("pairs", pairs))
+    evaluation = compare(models, tmp_path / "out", pairs=[("pairs", pairs)])
     (suite,) = evaluation.suites
     assert {triplet.lead for triplet in suite.triplets} == {"second"}
 
@@ -141,7 +141,7 @@ def test_two_rows_never_share_a_name(
         shutil.copy(tiny_artifact, model)
     used = models if name == "twin" else models[:1]
     with pytest.raises(InputError, match=f"another row is called '{name}' too"):
-        compare(list(map(str, used)), tmp_path / "out", pairs=("pairs", pairs))
+        compare(list(map(str, used)), tmp_path / "out", pairs=[("pairs", pairs)])
     assert not (tmp_path / "out").exists()
 
 
@@ -151,7 +151,7 @@ def test_an_existing_report_is_kept_or_replaced_as_told(
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.md").write_text("mine")
-    words = {"pairs": ("pairs", pairs), "baselines": ()}
+    words = {"pairs": [("pairs", pairs)], "baselines": ()}
     with pytest.raises(InputError, match=r"report\.md exists already"):
         compare([str(tiny_artifact)], out, **words)  # type: ignore[arg-type]
     assert [path.name for path in out.iterdir()] == ["report.md"]
@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_made_is_named_before_scoring(
         compare(
             [str(tiny_artifact)],
             tmp_path / "file" / "report",
-            pairs=("pairs", pairs),
+            pairs=[("pairs", pairs)],
             progress=lambda name, done, total: scored.append(name),
         )
     assert scored == []
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_made_is_named_before_scoring(
 def test_missing_partners_stop_the_scoring(tmp_path: Path, pairs: Path) -> None:
     (pairs / "blur" / "kite.png").unlink()
     with pytest.raises(DataError, match=r"kite\.png: no picture kite in"):
-        compare([], tmp_path / "out", pairs=("pairs", pairs))
+        compare([], tmp_path / "out", pairs=[("pairs", pairs)])
     assert not (tmp_path / "out").exists()
 
 
@@ -209,6 +209,47 @@ def test_a_teacher_is_one_more_row(
     restored = taught("brighter", None)(image)
     assert np.array_equal(restored[0], np.full((6, 3), 71))
     assert np.array_equal(restored[1:], np.full((3, 6, 3), 255))
-    evaluation = compare([], tmp_path / "out", pairs=("pairs", pairs), teacher="brighter")
+    evaluation = compare([], tmp_path / "out", pairs=[("pairs", pairs)], teacher="brighter")
     rows = [row.restorer for row in evaluation.suites[0].rows]
     assert rows == ["identity", "unsharp", "cas", "brighter", "best-mask"]
+
+
+def test_pairs_are_scored_on_their_test_split_and_named_by_it(
+    tmp_path: Path, picture: MakePicture
+) -> None:
+    for split, sequence in (("train", "A"), ("train", "B"), ("test", "C")):
+        for kind in ("blur", "sharp"):
+            save(picture(40, 48, 1), tmp_path / "GOPRO" / split / sequence / kind / "1.png")
+    named = [("gopro", tmp_path / "GOPRO")]
+    found = compare([], tmp_path / "out", pairs=named)
+    assert names(found) == ["GOPRO, test"]
+    assert [picture.scene for picture in found.suites[0].pictures] == ["C"]
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "## GOPRO, test" in text
+    assert "one scene" in text
+    asked = compare([], tmp_path / "train", pairs=named, split="train+val")
+    assert names(asked) == ["GOPRO, train+val"]
+    assert {picture.scene for picture in asked.suites[0].pictures} == {"A", "B"}
+
+
+def test_categories_head_the_report(tmp_path: Path, picture: MakePicture) -> None:
+    folder = save_photos(
+        tmp_path / "photos", picture, ["text_10", "text_11", "game_10", "game_11"], 48
+    )
+    with pytest.raises(InputError, match="leave --photos out"):
+        compare([], tmp_path / "out", photos=folder, categories=folder)
+    found = compare([], tmp_path / "out", suites=["soft-0.9", "jpeg-30"], categories=folder)
+    table = (tmp_path / "out" / "report.md").read_text(encoding="utf-8").split("## by category")[1]
+    lines = [line for line in table.split("##")[0].splitlines() if line.startswith("| game")]
+    assert [line.split(" | ")[1] for line in lines] == ["unsharp", "cas", "best-mask"]
+    assert all(line.split(" | ")[2] == "2" for line in lines)
+    gains = [
+        after - before
+        for suite in found.suites
+        for before, after, p in zip(
+            suite.rows[0].values["psnr"], suite.rows[1].values["psnr"], suite.pictures, strict=True
+        )
+        if p.group == "game"
+    ]
+    assert f"| game | unsharp | 2 | {np.mean(gains):+.2f} (".replace("-", "\u2212") in table
+    assert "<h2>By category</h2>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

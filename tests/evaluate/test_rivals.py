@@ -115,7 +115,7 @@ def test_a_rival_without_small_pictures_is_refused_before_scoring(
 ) -> None:
     path = network(tmp_path / "double.onnx")
     with pytest.raises(InputError, match="double enlarges by 2, and no suite was shrunk"):
-        compare([], tmp_path / "out", pairs=("pairs", pairs), rivals=[str(path)])
+        compare([], tmp_path / "out", pairs=[("pairs", pairs)], rivals=[str(path)])
     assert not (tmp_path / "out").exists()
 
 

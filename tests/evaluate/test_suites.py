@@ -13,7 +13,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from whet.degrade.registry import DEGRADATIONS
 from whet.errors import DataError, InputError, MissingExtraError
 from whet.evaluate import suites
-from whet.evaluate.suites import SUITES, centred, open_pairs, open_suite, resized
+from whet.evaluate.suites import SUITES, open_pairs, open_suite
+from whet.evaluate.windows import centred, resized
 from whet.metrics import psnr, ssim
 
 

@@ -20,8 +20,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bars")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace outputs that exist")]
 Photos = Annotated[Path | None, typer.Option(help="folder of sharp photographs")]
-Pairs = Annotated[Path | None, typer.Option(help="folder of degraded and sharp pairs")]
-Kind = Annotated[str, typer.Option(help="layout of --pairs: gopro, div2k, pairs, ...")]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option(help="KIND:DIR or DIR, degraded and sharp pairs; repeatable", metavar="KIND:DIR"),
+]
 Vgg = Annotated[Path | None, typer.Option(help="VGG16 weights for perceptual terms")]
 TeacherWeights = Annotated[Path | None, typer.Option(help="checkpoint of the teacher")]
 
@@ -167,7 +169,6 @@ def distill(
     photos: Photos = None,
     validation: Annotated[Path | None, typer.Option(help="photographs to hold out")] = None,
     pairs: Pairs = None,
-    kind: Kind = "pairs",
     bank: Annotated[
         list[str] | None,
         typer.Option(help="from `whet data make`; DIR or DIR=SHARE, repeatable", metavar="DIR"),
@@ -185,6 +186,7 @@ def distill(
 ) -> None:
     """Train a student by a recipe: photographs or pairs in, a checkpoint out."""
     need_torch()
+    from whet.data.sources import pairs_named
     from whet.distill.inputs import TrainingInputs
     from whet.distill.recipes import RECIPES, override
     from whet.distill.run import run_recipe
@@ -196,7 +198,7 @@ def distill(
         summary = run_recipe(
             override(RECIPES[recipe], settings("--set", change or [])),
             TrainingInputs(
-                photos, validation, (kind, pairs) if pairs else None, banks, pictures, shares
+                photos, validation, tuple(map(pairs_named, pairs or ())), banks, pictures, shares
             ),
             output or Path("runs") / recipe,
             teacher_weights=teacher_weights,
@@ -271,8 +273,13 @@ def evaluate(
     ] = None,
     photos: Photos = None,
     clips: Annotated[Path | None, typer.Option(help="folder of videos for suites of clips")] = None,
+    categories: Annotated[
+        Path | None, typer.Option(help="photographs named or filed by category: headline table")
+    ] = None,
     pairs: Pairs = None,
-    kind: Kind = "pairs",
+    split: Annotated[
+        str, typer.Option(help="of --pairs; default: test, else val, else the whole folder")
+    ] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="pictures per suite")] = None,
     baseline: Annotated[
         list[str] | None, typer.Option(help="unsharp, cas, best-mask (all if none); repeatable")
@@ -299,6 +306,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score models against what a user would pick instead, with intervals and pictures."""
+    from whet.data.sources import pairs_named
     from whet.evaluate.run import compare
 
     with bar("scoring", quiet=quiet) as advance:
@@ -308,7 +316,9 @@ def evaluate(
             suites=suite or [],
             photos=photos,
             clips=clips,
-            pairs=(kind, pairs) if pairs else None,
+            pairs=[pairs_named(text) for text in pairs or ()],
+            split=split,
+            categories=categories,
             limit=limit,
             baselines=baseline if baseline is not None else ["unsharp", "cas", "best-mask"],
             teacher=teacher,

@@ -34,7 +34,18 @@ from whet.data.scenes import validation
 from whet.errors import DataError, InputError, WhetError
 from whet.image import read
 
-__all__ = ["SOURCES", "SPLITS", "CheckReport", "Pair", "Problem", "Source", "check", "list_pairs"]
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "CheckReport",
+    "Pair",
+    "Problem",
+    "Source",
+    "check",
+    "list_pairs",
+    "pairs_named",
+    "split_to_score",
+]
 
 SPLITS = ("train", "val", "test")
 
@@ -177,6 +188,37 @@ def list_pairs(
             "choose another split, or add pictures of more scenes"
         )
     return sorted(chosen, key=lambda pair: pair.name)
+
+
+def split_to_score(kind: str, root: Path, split: str = "") -> str:
+    """Return the split to score: the one that is named, or the one that a paper would report.
+
+    Args:
+        split: as in :func:`list_pairs`; "" takes "test" where the folders prescribe one, else
+            "val" where they prescribe that, and "all" where they prescribe nothing.
+
+    Raises:
+        InputError, DataError: see :func:`list_pairs`; or only training pictures lie there.
+    """
+    if split:
+        _wanted(split)
+        return split
+    prescribed = {part for part, pairs in _find(kind, root).pairs.items() if pairs}
+    if not prescribed:
+        return "all"  # nothing can be paired, and listing the pairs says why
+    for part, chosen in (("test", "test"), ("val", "val"), ("", "all")):
+        if part in prescribed:
+            return chosen
+    raise DataError(
+        f"{root} holds training pictures only; name its test pictures, or score what may have "
+        "been trained on with --split train"
+    )
+
+
+def pairs_named(text: str, kind: str = "pairs") -> tuple[str, Path]:
+    """Return (kind, folder) of ``KIND:DIR``, or of ``DIR`` alone, which has layout ``kind``."""
+    first, colon, rest = text.partition(":")
+    return (first, Path(rest)) if colon and first in SOURCES else (kind, Path(text))
 
 
 def check(kind: str, root: Path, progress: Progress | None = None) -> CheckReport:

@@ -34,7 +34,9 @@ class TrainingInputs:
     Attributes:
         photos: folder of sharp photographs, degraded on the fly.
         validation: folder of photographs that are held out; None holds scenes out of ``photos``.
-        pairs: (kind, folder) of real pairs, kind a key of ``whet.data.sources.SOURCES``.
+        pairs: (kind, folder) of each set of real pairs, kind a key of
+            ``whet.data.sources.SOURCES``; their training scenes are trained on, their validation
+            scenes choose the best weights, and their test pictures are never looked at.
         banks: folders written by ``whet data make``.
         pictures: how many held-out pictures to validate on.
         shares: bank -> its share of the crops, above 0, for those of ``banks`` that have one.
@@ -47,7 +49,7 @@ class TrainingInputs:
 
     photos: Path | None = None
     validation: Path | None = None
-    pairs: tuple[str, Path] | None = None
+    pairs: tuple[tuple[str, Path], ...] = ()
     banks: tuple[Path, ...] = ()
     pictures: int = 8
     shares: Mapping[Path, float] = field(default_factory=dict)
@@ -107,10 +109,11 @@ def training_bank(recipe: Recipe, inputs: TrainingInputs, device: torch.device |
         InputError: not what the recipe takes.
         DataError: what was named is missing or broken.
     """
-    if recipe.resize_px and inputs.pairs is None:
+    if recipe.resize_px and not inputs.pairs:
         raise InputError(f"{recipe.name} squeezes whole pairs; name a folder of them with --pairs")
-    if inputs.pairs is not None:
-        return _pair_bank(recipe, list_pairs(*inputs.pairs, split="train"), device)
+    if inputs.pairs:
+        sets = [list_pairs(*named, split="train") for named in inputs.pairs]
+        return _pair_bank(recipe, sets, device)
     named: list[tuple[Bank, float]] = [
         (load_bank([folder], device), share) for folder, share in inputs.shares.items()
     ]
@@ -138,11 +141,8 @@ def held_out_pictures(recipe: Recipe, inputs: TrainingInputs) -> list[HeldOut]:
     """
     if not inputs.pictures:
         return []
-    if inputs.pairs is not None:
-        pairs = _spread(list_pairs(*inputs.pairs, split="val+test"), inputs.pictures)
-        squeezed = f" squeezed to {recipe.resize_px} px" if recipe.resize_px else ""
-        suite = f"{inputs.pairs[0]}{squeezed}"
-        return [HeldOut(pair.name, suite, *_both(pair, recipe.resize_px)) for pair in pairs]
+    if inputs.pairs:
+        return _held_out_pairs(recipe, inputs)
     folder = inputs.validation or inputs.photos
     if folder is None:
         return []
@@ -165,6 +165,18 @@ def _degradations(recipe: Recipe) -> list[str]:
     return names
 
 
+def _held_out_pairs(recipe: Recipe, inputs: TrainingInputs) -> list[HeldOut]:
+    """Return pairs of validation scenes; test pictures would make the choice look like a result."""
+    squeezed = f" squeezed to {recipe.resize_px} px" if recipe.resize_px else ""
+    held_out = []
+    for index, (kind, root) in enumerate(inputs.pairs):
+        share = (inputs.pictures + index) // len(inputs.pairs)
+        for pair in _spread(list_pairs(kind, root, split="val"), share):
+            both = _both(pair, recipe.resize_px)
+            held_out.append(HeldOut(pair.name, f"{kind}{squeezed}", *both))
+    return held_out
+
+
 def _spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """Return ``count`` items spread evenly, so that neighbouring frames do not crowd the choice."""
     if len(pairs) <= count:
@@ -172,9 +184,12 @@ def _spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, count)]
 
 
-def _pair_bank(recipe: Recipe, pairs: Sequence[Pair], device: torch.device | str) -> CropBank:
-    if recipe.pair_limit:
-        pairs = pairs[: recipe.pair_limit]
+def _pair_bank(
+    recipe: Recipe, sets: Sequence[Sequence[Pair]], device: torch.device | str
+) -> CropBank:
+    """Return the pairs of all sets; a limit is shared between them, so that each is seen."""
+    share = max(1, recipe.pair_limit // len(sets)) if recipe.pair_limit else None
+    pairs = [pair for some in sets for pair in some[:share]]
     both = [[tensor_of(pixels) for pixels in _both(pair, recipe.resize_px)] for pair in pairs]
     kind = PairBank if recipe.resize_px else CropBank
     return kind([sharp for _, sharp in both], [degraded for degraded, _ in both], device=device)

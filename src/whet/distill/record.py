@@ -89,7 +89,7 @@ def _named(inputs: TrainingInputs) -> dict[str, Any]:
     return {
         "photos": inputs.photos.name if inputs.photos else None,
         "validation": inputs.validation.name if inputs.validation else None,
-        "pairs": [inputs.pairs[0], inputs.pairs[1].name] if inputs.pairs else None,
+        "pairs": [[kind, folder.name] for kind, folder in inputs.pairs],
         "banks": [bank.name for bank in inputs.banks],
         "shares": {bank.name: share for bank, share in inputs.shares.items()},
     }

@@ -170,12 +170,14 @@ class Evaluation:
         whet_version: of the code that scored.
         origins: restorer -> its weights; none for what has no weights.
         command: that was given, "" where it was no command.
+        categories: whether the groups of the pictures are to head the report.
     """
 
     suites: Sequence[SuiteResult]
     whet_version: str = __version__
     origins: Mapping[str, Origin] = field(default_factory=dict)
     command: str = ""
+    categories: bool = False
 
     def together(self) -> SuiteResult | None:
         """Return all suites with something to gain as one; None where there is one at most.
@@ -191,12 +193,20 @@ class Evaluation:
             return None
         return merged(suites, "together", ", ".join(suite.name for suite in suites))
 
+    def by_category(self) -> dict[str, SuiteResult]:
+        """Return every suite of photographs as one, by category, where the report wants it."""
+        suites = [
+            s for s in self.suites if s.family and not s.resized_to and any(r.gains for r in s.rows)
+        ]
+        return merged(suites, "", "").groups() if self.categories and suites else {}
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values; an interval that does not exist is null."""
         return {
             "schema": SCHEMA,
             "whet_version": self.whet_version,
             "command": self.command,
+            "categories": self.categories,
             "origins": {name: vars(origin) for name, origin in self.origins.items()},
             "psnr_ceiling_db": PSNR_CEILING_DB,
             "interval": (
@@ -226,7 +236,7 @@ class Evaluation:
             suites = tuple(_suite_from_json(suite) for suite in data["suites"])
             origins = {name: Origin(**o) for name, o in data.get("origins", {}).items()}
             version, command = str(data["whet_version"]), str(data.get("command", ""))
-            return cls(suites, version, origins, command)
+            return cls(suites, version, origins, command, bool(data.get("categories", False)))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"the evaluation is incomplete ({error}); score again") from error
 

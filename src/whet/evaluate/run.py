@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from whet.data.sources import split_to_score
 from whet.errors import InputError, Kind
 from whet.evaluate.baselines import BASELINES, BEST_MASK, ORACLES, Restorer
 from whet.evaluate.catalogue import STANDARD, named
@@ -16,7 +17,8 @@ from whet.evaluate.restorers import restorers
 from whet.evaluate.results import Evaluation
 from whet.evaluate.score import Progress, scale_of
 from whet.evaluate.score import evaluate as evaluate_suites
-from whet.evaluate.suites import Suite, centred, open_pairs, open_suite, resized
+from whet.evaluate.suites import Suite, open_pairs, open_suite
+from whet.evaluate.windows import centred, resized
 from whet.files import reason
 
 __all__ = ["compare"]
@@ -31,7 +33,9 @@ def compare(
     suites: Sequence[str] = (),
     photos: Path | None = None,
     clips: Path | None = None,
-    pairs: tuple[str, Path] | None = None,
+    categories: Path | None = None,
+    pairs: Sequence[tuple[str, Path]] = (),
+    split: str = "",
     limit: int | None = None,
     baselines: Sequence[str] = ("unsharp", "cas", BEST_MASK),
     teacher: str | None = None,
@@ -55,7 +59,10 @@ def compare(
             ``photos``.
         photos: photographs for these suites; None takes those that come with whet.
         clips: videos for suites of clips; None moves photographs.
-        pairs: (kind, folder) of real pairs to score as well.
+        categories: photographs in place of ``photos``, filed in folders or with names that begin
+            with a word; the report is headed by a table of these categories.
+        pairs: (kind, folder) of each set of real pairs to score as well.
+        split: of the pairs, see :func:`whet.data.sources.split_to_score`.
         limit: pictures per suite.
         baselines: keys of :data:`~whet.evaluate.baselines.BASELINES` and ``ORACLES``.
         teacher: key of ``whet.models.TEACHERS`` to score too.
@@ -78,7 +85,13 @@ def compare(
             raise InputError(f"{out / name} exists already", Kind.EXISTS)
     if window and resize:
         raise InputError("--window and --resize exclude each other; leave one out")
-    chosen: list[Suite] = [open_pairs(pairs[1], pairs[0], limit=limit)] if pairs else []
+    if photos and categories:
+        raise InputError("--categories are photographs too; leave --photos out")
+    photos = photos or categories
+    chosen: list[Suite] = [
+        open_pairs(root, kind, split_to_score(kind, root, split), limit=limit)
+        for kind, root in pairs
+    ]
     names = named(suites or (() if pairs and photos is None else (STANDARD,)))
     chosen += [open_suite(name, photos, limit, clips) for name in names]
     if window:
@@ -99,7 +112,7 @@ def compare(
     evaluation = evaluate_suites(
         chosen, rows, oracles=oracles, lead=lead, metrics=measures, progress=progress
     )
-    evaluation = replace(evaluation, command=command)
+    evaluation = replace(evaluation, command=command, categories=categories is not None)
     for name in REPORT_FILES:
         write_report(evaluation, out / name, overwrite=overwrite)
     return evaluation

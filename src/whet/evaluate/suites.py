@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from whet.data.scenes import stable_hash
 from whet.data.sources import Pair, list_pairs
@@ -29,7 +28,7 @@ from whet.evaluate.catalogue import FAMILIES, SUITES, SuiteSpec, View, Views
 from whet.evaluate.clips import clip_files, halved_clip, pan
 from whet.image import read
 
-__all__ = ["SUITES", "Item", "Suite", "centred", "open_pairs", "open_suite", "resized"]
+__all__ = ["SUITES", "Item", "Suite", "open_pairs", "open_suite"]
 
 Pixels = NDArray[np.uint8]
 
@@ -217,66 +216,16 @@ def open_pairs(
             group = pair.name.partition("/")[0]
             yield Item(pair.name, degraded, sharp, pair.scene, group, note, small=small)
 
+    name, words = root.name or kind, f"real degraded and sharp pictures of the folder {root.name}"
+    if split != "all":
+        name, words = f"{name}, {split}", f"{words}, split {split}"
     return Suite(
-        root.name or kind,
-        f"real degraded and sharp pictures of the folder {root.name}",
+        name,
+        words,
         len(pairs),
         load,
         scale=pairs[0].scale,
     )
-
-
-def resized(suite: Suite, width: int, height: int) -> Suite:
-    """Return ``suite`` with every picture squashed to one size, as the founding run did.
-
-    The name, and with it every table, says so: such scores are far higher than
-    full-resolution ones and compare with nothing else. Bilinear with antialiasing.
-    """
-
-    def squash(pixels: Pixels) -> Pixels:
-        image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-        return np.array(image)
-
-    def columns(item: Item) -> tuple[int, int] | None:
-        if item.columns is None:
-            return None
-        first, end = (round(c * width / item.sharp.shape[1]) for c in item.columns)
-        return first, end
-
-    def load() -> Iterator[Item]:
-        for item in suite:
-            degraded, sharp = squash(item.degraded), squash(item.sharp)
-            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item), small=None)
-
-    name = f"{suite.name}, RESIZED to {width} x {height}"
-    return replace(suite, name=name, load=load, resized_to=(width, height), scale=1)
-
-
-def centred(suite: Suite, width: int, height: int) -> Suite:
-    """Return ``suite`` with the middle ``width x height`` window of every picture, unscaled.
-
-    For restorers that take minutes for a whole picture; the name says so. Pictures that
-    are smaller stay whole.
-    """
-
-    def window(pixels: Pixels) -> Pixels:
-        top = max(0, pixels.shape[0] - height) // 2
-        left = max(0, pixels.shape[1] - width) // 2
-        return pixels[top : top + height, left : left + width].copy()
-
-    def columns(item: Item) -> tuple[int, int] | None:
-        if item.columns is None:
-            return None
-        left = max(0, item.sharp.shape[1] - width) // 2
-        first, end = (min(max(c - left, 0), width) for c in item.columns)
-        return first, end
-
-    def load() -> Iterator[Item]:
-        for item in suite:
-            degraded, sharp = window(item.degraded), window(item.sharp)
-            yield replace(item, degraded=degraded, sharp=sharp, columns=columns(item), small=None)
-
-    return replace(suite, name=f"{suite.name}, middle {width} x {height}", load=load, scale=1)
 
 
 def _seed(suite: str, picture: str) -> int:

@@ -107,6 +107,7 @@ def to_html(
     """
     figures = viewers(evaluation.suites, max_bytes - 400_000)
     parts = [_header(evaluation, title, intro), _navigation(evaluation, bool(log)), "<main>"]
+    parts.append(_categories(evaluation))
     if len(evaluation.suites) > 1:
         parts.append(_overview(evaluation.suites, evaluation.together()))
         parts += [_families(evaluation.suites), _halves(evaluation.suites)]
@@ -191,6 +192,20 @@ def _overview(suites: Sequence[SuiteResult], whole: SuiteResult | None) -> str:
         f'<div class="scroll"><table><tr><th></th>{heads}</tr>{"".join(lines)}</table></div>'
         "</section>"
     )
+
+
+def _categories(evaluation: Evaluation) -> str:
+    """Return a line per category and restorer, over all suites of photographs."""
+    lines = []
+    for name, result in evaluation.by_category().items():
+        scenes = len({picture.scene for picture in result.pictures})
+        for row in result.rows:
+            if row.restorer != IDENTITY and row.gains:
+                cells = f"<td>{escape(name)}</td><td>{escape(row.restorer)}</td><td>{scenes}</td>"
+                cells += _gain_cell("psnr", row) + f"<td>{percent(row.made_worse)}</td>"
+                lines.append(f"<tr>{cells}<td>{worst_text(row)}</td></tr>")
+    heads = ["category", "restorer", "scenes", "PSNR gain, dB", "made worse", "worst case, dB"]
+    return _summary("By category", "Over all suites of photographs.", heads, lines)
 
 
 def _families(suites: Sequence[SuiteResult]) -> str:

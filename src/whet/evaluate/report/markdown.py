@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from whet.evaluate.families import by_family, halves
 from whet.evaluate.metrics import MEASURES
@@ -34,6 +34,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     Suites with pictures refer to the sheets of :mod:`whet.evaluate.report.sheets` beside the text.
     """
     lines = [READING, "", *_markdown_origins(evaluation)]
+    lines += _markdown_categories(evaluation.by_category())
     whole = evaluation.together()
     if len(evaluation.suites) > 1:
         lines += ["## overview", "", *_markdown_overview(evaluation.suites, whole)]
@@ -78,6 +79,21 @@ def _markdown_origins(evaluation: Evaluation) -> list[str]:
         ]
         lines.append("")
     return lines
+
+
+def _markdown_categories(categories: Mapping[str, SuiteResult]) -> list[str]:
+    """Return a line per category and restorer, over all suites of photographs."""
+    if not categories:
+        return []
+    heads = ["category", "restorer", "scenes", "PSNR gain dB", "made worse", "worst case dB"]
+    lines = ["## by category", "", *_head(heads)]
+    for name, result in categories.items():
+        scenes = str(len({picture.scene for picture in result.pictures}))
+        for row in result.rows:
+            if row.restorer != IDENTITY and row.gains:
+                cells = [name, row.restorer, scenes, gain_text("psnr", row.gains["psnr"])]
+                lines.append(_line([*cells, percent(row.made_worse), worst_text(row)]))
+    return [*lines, ""]
 
 
 def _markdown_families(suites: Sequence[SuiteResult]) -> list[str]:
