@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from whet.data import sources
+from whet.data.named import pairs_named
 from whet.data.scenes import photograph_scene, sequence_scene, validation
-from whet.data.sources import SOURCES, check, list_pairs, pairs_named, split_to_score
+from whet.data.sources import SOURCES, check, list_pairs, split_to_score
 from whet.errors import DataError, InputError
 
 

@@ -186,7 +186,7 @@ def distill(
 ) -> None:
     """Train a student by a recipe: photographs or pairs in, a checkpoint out."""
     need_torch()
-    from whet.data.sources import pairs_named
+    from whet.data.named import pairs_named
     from whet.distill.inputs import TrainingInputs
     from whet.distill.recipes import RECIPES, override
     from whet.distill.run import run_recipe
@@ -306,7 +306,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score models against what a user would pick instead, with intervals and pictures."""
-    from whet.data.sources import pairs_named
+    from whet.data.named import pairs_named
     from whet.evaluate.run import compare
 
     with bar("scoring", quiet=quiet) as advance:

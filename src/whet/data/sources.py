@@ -43,7 +43,6 @@ __all__ = [
     "Source",
     "check",
     "list_pairs",
-    "pairs_named",
     "split_to_score",
 ]
 
@@ -213,12 +212,6 @@ def split_to_score(kind: str, root: Path, split: str = "") -> str:
         f"{root} holds training pictures only; name its test pictures, or score what may have "
         "been trained on with --split train"
     )
-
-
-def pairs_named(text: str, kind: str = "pairs") -> tuple[str, Path]:
-    """Return (kind, folder) of ``KIND:DIR``, or of ``DIR`` alone, which has layout ``kind``."""
-    first, colon, rest = text.partition(":")
-    return (first, Path(rest)) if colon and first in SOURCES else (kind, Path(text))
 
 
 def check(kind: str, root: Path, progress: Progress | None = None) -> CheckReport:
