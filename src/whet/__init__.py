@@ -109,6 +109,12 @@ def sharpen_video(
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    deinterlace: bool = False,
+    audio: str | None = None,
+    subtitles: bool = True,
+    framemd5: bool = False,
 ) -> RestoredVideo:
     """Sharpen a video file; sound, subtitles, chapters and times stay as they are.
 
@@ -117,17 +123,23 @@ def sharpen_video(
         target: where to write; None means ``NAME-whet`` beside the source.
         model: as for :func:`load`, or an open session.
         strength: 0 leaves the frames as they are, 1 is full, up to 2.
-        codec: "h264", "hevc", "av1", "vp9", "ffv1" or an encoder's name; None takes the
-            container's usual one.
+        codec: "h264", "hevc", "av1", "vp9", "ffv1", an encoder's name, or "same" as the
+            source's; None takes what suits the source and the container.
         crf: constant rate factor, lower is better and larger; None takes the codec's default.
         preset: the encoder's speed setting; None takes the codec's default.
         resume: keep what is finished until all is, and go on behind it.
         overwrite: whether an existing file may be replaced.
         progress: called after every frame with the number done and the number expected,
             None where the file does not say.
+        start_s, duration_s: the part to restore, in seconds from the beginning.
+        deinterlace: make a picture of each field of interlaced video, at twice its rate.
+        audio: codec to convert sound to, such as "aac"; None copies it.
+        subtitles: keep them.
+        framemd5: write a checksum of every frame of the result beside it.
 
     Returns:
-        ``target``, ``frames``, ``seconds``, ``interrupted`` and ``notes``.
+        ``target``, ``frames``, ``seconds``, ``interrupted``, ``notes``, and what of the source
+        is the ``same``, ``changed`` or ``lost``.
 
     Raises:
         MediaError: the source cannot be read, or the target cannot be written.
@@ -148,6 +160,12 @@ def sharpen_video(
         resume=resume,
         overwrite=overwrite,
         progress=progress,
+        start_s=start_s,
+        duration_s=duration_s,
+        deinterlace=deinterlace,
+        audio=audio,
+        subtitles=subtitles,
+        framemd5=framemd5,
     )
     if session is not model and not made.interrupted:
         forget_kept(session)

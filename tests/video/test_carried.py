@@ -426,3 +426,46 @@ def test_the_codec_can_be_the_source_s_own(
         peak = 2 ** before.format.components[0].bits - 1
         error = np.abs(values(before) - values(after)).mean() / peak
         assert error < 4 / 255, "no coarse default of FFmpeg's"
+
+
+def _tape(path: Path) -> Path:
+    """Write MXF as broadcasters do: MPEG-2 with a timecode."""
+    with av.open(str(path), "w", format="mxf") as out:
+        out.metadata["timecode"] = "10:00:00:00"
+        video: Any = out.add_stream("mpeg2video", rate=25, options={"qscale": "3"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for index in range(5):
+            frame = av.VideoFrame.from_ndarray(moving(index, 48, 64), "rgb48le")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    return path
+
+
+def test_what_becomes_of_a_tape_is_said_and_its_timecode_stays(tmp_path: Path) -> None:
+    source = _tape(tmp_path / "a.mxf")
+    made = restore_video(Identity(), source)
+    assert made.target == tmp_path / "a-whet.mp4"
+    assert any(".mxf became .mp4" in note for note in made.notes)
+    archived = restore_video(Identity(), source, codec="ffv1", framemd5=True, strength=0)
+    assert archived.target == tmp_path / "a-whet.mkv"
+    assert archived.notes == ()
+    for target in (made.target, archived.target):
+        with av.open(str(target)) as container:
+            tags = {**container.metadata, **container.streams.video[0].metadata}
+            found = {key.lower(): value for key, value in tags.items()}
+        assert found["timecode"] == "10:00:00:00"
+    for before, after in zip(decoded(source), decoded(archived.target), strict=True):
+        for plane in range(3):
+            np.testing.assert_array_equal(values(before, plane), values(after, plane))
+
+
+def test_pixels_that_are_not_square_stay_so_or_a_note_says_it(tmp_path: Path) -> None:
+    pictures = [moving(index, 48, 64) for index in range(3)]
+    source = encoded(tmp_path / "a.mp4", pictures, sample_aspect_ratio=Fraction(32, 27))
+    kept = restored(source, tmp_path / "b.mkv")
+    assert kept.notes == ()
+    assert "pixel shape" in kept.same
+    lost = restored(source, tmp_path / "b.webm", preset=None)
+    assert any("pixel shape 32/27 could not be kept" in note for note in lost.notes)

@@ -154,3 +154,12 @@ def test_a_frame_without_times_follows_at_the_rate(tmp_path: Path) -> None:
     times = frame_times(made.target)
     assert len(times) == 16
     assert np.diff(times).max() < 2 * Fraction(1, 25)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_the_total_is_right_at_a_variable_rate(suffix: str, tmp_path: Path) -> None:
+    times = [0, 3000, 3900, 12000, 12090, 30000, 45000, 45900, 90000, 91800]
+    source = clip(tmp_path / f"a{suffix}", count=10, times=times, sound=False)
+    seen: list[tuple[int, int | None]] = []
+    restored(source, tmp_path / "b.mkv", progress=lambda *counts: seen.append(counts))
+    assert seen == [(index, 10) for index in range(1, 11)]
