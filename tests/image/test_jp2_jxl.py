@@ -69,6 +69,14 @@ def test_lossy_quality_is_smaller_and_close():
         assert sizes[0] < sizes[1]
 
 
+def test_a_lossless_jpeg_xl_stays_lossless():
+    pixels = noise(20, 30)
+    data = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True))
+    np.testing.assert_array_equal(roundtrip(read(data), ".jxl").pixels, pixels)
+    lossy = read(bytes(imagecodecs.jpegxl_encode(pixels, level=90)))
+    assert not lossy.metadata.lossless
+
+
 def test_jpeg_xl_of_linear_light_is_not_taken_for_srgb():
     """The encoder writes 16-bit numbers as linear light, whatever they mean."""
     data = imagecodecs.jpegxl_encode(np.full((8, 8, 3), 128 * 257, np.uint16), lossless=True)

@@ -106,3 +106,33 @@ def test_gray_with_alpha_and_16_bits_stay_what_they_are(mode):
     back = roundtrip(read(buffer.getvalue()), ".png")
     np.testing.assert_array_equal(back.pixels, pixels)
     assert (back.alpha is None) == (alpha is None)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "P", "L"])
+def test_interlaced_pictures_are_read_without_a_word_on_the_screen(kind, capfd):
+    image = Image.fromarray(smooth(19, 23)).convert(kind)
+    picture = read(interlaced(np.asarray(image.convert("RGB" if kind == "P" else kind))))
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(picture.pixels, expected)
+    assert capfd.readouterr() == ("", "")
+
+
+def interlaced(array: np.ndarray) -> bytes:
+    """Write Adam7 by hand (PNG specification, 8.2)."""
+    array = array.reshape(*array.shape[:2], -1)
+    height, width, channels = array.shape
+    rows = []
+    for left, top, across, down in (
+        (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ):  # fmt: skip
+        rows += [b"\0" + row.tobytes() for row in array[top::down, left::across] if row.size]
+    colour = {1: 0, 3: 2, 4: 6}[channels]
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 1)),
+        (b"IDAT", zlib.compress(b"".join(rows))),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts
+    )

@@ -62,7 +62,7 @@ def decode(stream: BinaryIO, max_pixels: int) -> Picture:
     data = stream.read()
     boxes = list(boxes_in(data)) if data.startswith(_CONTAINER) else []
     codestream = b"".join(c[4:] if k == "jxlp" else c for k, c in boxes if k in ("jxlc", "jxlp"))
-    width, height, bits, linear = _checked_header(codestream or data, max_pixels)
+    width, height, bits, linear, lossy = _checked_header(codestream or data, max_pixels)
     exif = next((c[4:] for k, c in boxes if k == "Exif"), None)
     packet = next((c for k, c in boxes if k == "xml "), None)
     notes = (SEALED,) if any(kind == "jumb" for kind, _ in boxes) else ()
@@ -77,13 +77,14 @@ def decode(stream: BinaryIO, max_pixels: int) -> Picture:
     orientation = orientation_of(exif) or 1
     gray = array.ndim == 2 or array.shape[2] == 2
     icc = gamma_profile(1.0, None, gray=gray) if linear else None
-    metadata = Metadata("JXL", icc=icc, exif=exif, xmp=packet, notes=notes)
+    lossy |= any(kind == "jbrd" for kind, _ in boxes)  # it was a JPEG
+    metadata = Metadata("JXL", icc=icc, exif=exif, xmp=packet, lossless=not lossy, notes=notes)
     # The decoder turns the pixels as the codestream says; EXIF says it again.
     return from_array(array, marked_upright(metadata, orientation, width, height))
 
 
-def _checked_header(codestream: bytes, max_pixels: int) -> tuple[int, int, int, bool]:
-    """Return width, height, bits per channel, and whether its numbers are linear light.
+def _checked_header(codestream: bytes, max_pixels: int) -> tuple[int, int, int, bool, bool]:
+    """Return width, height, bits per channel, whether in linear light, and whether with loss.
 
     Raises:
         ImageError: it is too large, an animation, or not in sRGB.
@@ -92,7 +93,7 @@ def _checked_header(codestream: bytes, max_pixels: int) -> tuple[int, int, int, 
     width, height = _size(bits)
     check_size(width, height, max_pixels)
     if bits.take(1):  # everything as usual: 8 bits, sRGB
-        return width, height, 8, False
+        return width, height, 8, False, True
     if bits.take(1):
         bits.take(3)  # orientation
         if bits.take(1):
@@ -104,8 +105,8 @@ def _checked_header(codestream: bytes, max_pixels: int) -> tuple[int, int, int, 
     bits.take(1)  # buffers of 16 bits suffice
     for _ in range(bits.u32((0, 0), (1, 0), (2, 4), (1, 12))):
         _extra_channel(bits)
-    bits.take(1)  # XYB
-    return width, height, depth, _is_linear(bits)
+    lossy = bool(bits.take(1))  # in XYB, the space of lossy coding
+    return width, height, depth, _is_linear(bits), lossy
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -171,7 +172,10 @@ def encode(picture: Picture, stream: BinaryIO, quality: int | None) -> None:
     import imagecodecs
 
     array, metadata = to_array(picture), picture.metadata
-    lossless = quality is None and metadata.format in ("PNG", "TIFF", "BMP", "PPM", "JP2", "GIF")
+    exact = metadata.format in ("PNG", "TIFF", "BMP", "PPM", "JP2", "GIF") or (
+        metadata.format == "JXL" and metadata.lossless
+    )
+    lossless = quality is None and exact
     options = {"lossless": True} if lossless else {"level": quality or _LOSSY_QUALITY}
     encoded = bytes(imagecodecs.jpegxl_encode(array, usecontainer=True, **options))
     if metadata.exif:

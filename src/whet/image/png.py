@@ -100,7 +100,12 @@ def decode(stream: BinaryIO, max_pixels: int) -> Picture:
     for kind, data in chunks:
         if kind == b"acTL" and (frames := int.from_bytes(data[:4], "big")) > 1:
             raise animated(frames)
-    array = np.asarray(imagecodecs.png_decode(_bare(stream)))
+    interlaced, colour_type = header[28], header[25]
+    # libpng, told nothing of interlacing, comments on it on the screen; libspng does not, but
+    # knows no gray with alpha.
+    quiet = interlaced and colour_type != 4
+    decoded = imagecodecs.spng_decode if quiet else imagecodecs.png_decode
+    array = np.asarray(decoded(_bare(stream)))
     return from_array(array.reshape(height, width, -1), _metadata(chunks))
 
 

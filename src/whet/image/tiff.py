@@ -275,4 +275,8 @@ def _odd(bands: TiffBands, stream: BinaryIO, max_pixels: int) -> Picture:
         image = pillow.opened("TIFF", stream, max_pixels)
     except (SyntaxError, KeyError) as error:
         raise refusal from error
-    return pillow.picture_of(image, bands.metadata)
+    metadata = bands.metadata
+    if bands.bits > 8:
+        note = f"{bands.bits} bits per channel of {bands.kind} were reduced to 8"
+        metadata = replace(metadata, notes=(*metadata.notes, note))
+    return pillow.picture_of(image, metadata)
