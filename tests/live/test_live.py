@@ -19,13 +19,14 @@ from whet.errors import MediaError
 from whet.live.latest_frame import Handoff, LatestFrame
 from whet.live.model_ladder import PASS_THROUGH
 from whet.live.picture import Form, split
-from whet.live.restorer import Rung, smaller_models
+from whet.live.restorer import TRIALS, Rung, smaller_models
 from whet.live.run import LiveOptions, LiveReport, run_live
 from whet.live.sources import Grab, Sound, Steady
 from whet.runtime.yuv420 import Planes
 
 SIZE = (6, 8)  # height, width
 FORM = Form(8, 6)
+LEARNING = 1 + TRIALS  # frames through each model before a run begins
 PATIENCE_S = 20
 
 
@@ -62,9 +63,9 @@ class FakeClock:
 
 
 class Brighter:
-    """A session for planes that adds a level and takes a while: from its third frame on.
+    """A session for planes that adds a level and takes a while, from its first real frame on.
 
-    The first two are those by which a run learns what it costs, and take ``costs_ms``.
+    Those before, by which a run learns what it costs, take ``costs_ms``.
     """
 
     at_once = 1
@@ -87,7 +88,7 @@ class Brighter:
         return planes
 
     def restore(self, blocks: np.ndarray, strength: float = 1.0) -> np.ndarray:
-        trial = len(self.seen) < 2
+        trial = len(self.seen) < LEARNING
         self.seen.append(int(blocks[-1, -1]))
         self.clock.time_s += (self.costs_ms if trial else self.takes_ms) / 1000
         return blocks + np.uint8(round(self.add * strength))
@@ -197,7 +198,7 @@ def test_frames_that_come_while_one_is_restored_are_dropped_and_counted() -> Non
 
     class Slow(Brighter):
         def restore(self, blocks: np.ndarray, strength: float = 1.0) -> np.ndarray:
-            if len(self.seen) == 2:
+            if len(self.seen) == LEARNING:
                 restoring.set()
                 assert flooded.wait(PATIENCE_S)
             return super().restore(blocks, strength)
@@ -398,7 +399,7 @@ def test_restoring_and_showing_happen_at_the_same_time() -> None:
 
     class Watched(Brighter):
         def restore(self, blocks: np.ndarray, strength: float = 1.0) -> np.ndarray:
-            if len(self.seen) == 3:
+            if len(self.seen) == LEARNING + 1:
                 restoring.set()
             return super().restore(blocks, strength)
 
