@@ -98,6 +98,50 @@ def test_a_trial_that_lasts_makes_the_next_one_prompt_again() -> None:
     assert "small" in play(ladder, lambda _: 2.0, 3 * 20 + 10)
 
 
+# What the models cost is known
+
+COSTS_MS = (120.0, 30.0, 8.0, 0.0)
+
+
+def test_begins_with_the_best_model_that_fits() -> None:
+    assert Ladder(NAMES, FPS, COSTS_MS).name == "small"
+    assert Ladder(NAMES, 60, COSTS_MS).name == "nano"
+    assert Ladder(NAMES, 5, COSTS_MS).name == "base"
+    assert Ladder(NAMES, 200, COSTS_MS).name == PASS_THROUGH
+
+
+def test_a_model_that_cannot_keep_up_is_never_tried() -> None:
+    ladder = Ladder(NAMES, FPS, COSTS_MS)
+    # 29 of 50 ms would be reason enough, were it not known that base takes four times as long.
+    assert set(play(ladder, lambda _: 29.0, 3000)) == {"small"}
+
+
+def test_a_model_that_is_expected_to_keep_up_is_tried_with_less_room() -> None:
+    ladder = Ladder(NAMES, FPS, (44.0, 36.0, 8.0, 0.0))
+    while ladder.name == "base":
+        ladder.record(70.0)
+    # More than 60% of the budget, but base takes only a fifth more.
+    assert "base" in play(ladder, lambda _: 36.0, 200)
+
+
+def test_a_busy_machine_makes_the_better_model_slower_too() -> None:
+    ladder = Ladder(NAMES, FPS, COSTS_MS)
+    while ladder.name == "small":
+        ladder.record(70.0)
+    assert ladder.name == "nano"
+    # Twice its cost: small would take 60 ms, not 30.
+    assert set(play(ladder, lambda _: 16.0, 3000)) == {"nano"}
+    assert "small" in play(ladder, lambda _: 8.5, 200)
+
+
+def test_what_only_shows_bounds_the_better_model_as_well() -> None:
+    ladder = Ladder(("nano", PASS_THROUGH), FPS, (8.0, 0.0))
+    while ladder.name == "nano":
+        ladder.record(70.0)
+    assert set(play(ladder, lambda _: 46.0, 3000)) == {PASS_THROUGH}  # by an encoder
+    assert "nano" in play(ladder, lambda _: 20.0, 200)
+
+
 def test_says_once_that_even_nothing_is_too_slow() -> None:
     ladder = Ladder((PASS_THROUGH,), FPS)
 
