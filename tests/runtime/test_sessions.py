@@ -161,7 +161,7 @@ def test_what_is_no_picture_is_refused(session: runtime.Session, bad: str) -> No
         session.restore(cases[bad])
 
 
-@pytest.mark.parametrize("strength", [-0.1, np.nan, np.inf])
+@pytest.mark.parametrize("strength", [-0.1, 2.1, np.nan, np.inf])
 def test_impossible_strength_is_refused(session: runtime.Session, strength: float) -> None:
     with pytest.raises(InputError, match="strength"):
         session.restore(np.zeros((8, 8, 3), np.uint8), strength)

@@ -25,6 +25,7 @@ from whet.live.picture import Form, split
 from whet.live.restorer import LiveRestorer, Rung
 from whet.live.sinks import QUIT, SPLIT, LiveSink, OpenSink
 from whet.live.sources import Clock, Grab, Sound
+from whet.runtime.session import check_strength
 from whet.runtime.yuv420 import Planes
 
 __all__ = ["LiveOptions", "LiveReport", "run_live"]
@@ -120,8 +121,7 @@ def run_live(
     Raises:
         MediaError: no frame came at all, the sink failed, or an option is out of range.
     """
-    if not 0 <= options.strength <= 2:
-        raise MediaError(f"strength is {options.strength}; choose 0 (nothing) to 2, 1 is normal")
+    check_strength(options.strength, MediaError)
     rungs = [*rungs, Rung(PASS_THROUGH, None)]
     restorer = LiveRestorer(rungs, form, strength=options.strength, steady=options.steady)
     # The first frame through each model also pays for compiling it, before any is late.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +14,16 @@ from whet.runtime.flat_areas import keep_flat, keep_flat_blocks
 from whet.runtime.tiling import TILE_PX, restore_tiled
 from whet.runtime.yuv420 import Planar, Planes, from_blocks, to_blocks
 
-__all__ = ["ArtifactSession", "Engine", "PlanarSession", "check_picture", "planar_session"]
+__all__ = [
+    "ArtifactSession",
+    "Engine",
+    "PlanarSession",
+    "check_picture",
+    "check_strength",
+    "planar_session",
+]
+
+MOST_STRENGTH = 2.0
 
 
 class Engine(Protocol):
@@ -147,5 +155,14 @@ def check_picture(image: NDArray[Any], strength: float) -> None:
         raise InputError(f"a picture is a uint8 or uint16 array, not {kind}; convert it first")
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise InputError(f"a picture has shape (H, W, 3), not {image.shape}; drop alpha, add RGB")
-    if not (math.isfinite(strength) and strength >= 0):
-        raise InputError(f"strength {strength} is not 0 or more; 1 is what the network does")
+    check_strength(strength)
+
+
+def check_strength(strength: float, error: type[InputError] = InputError) -> None:
+    """Refuse a strength beyond 0 to 2, the one rule for pictures, videos and live streams.
+
+    Raises:
+        InputError: it is outside, or no number, as ``error``.
+    """
+    if not 0 <= strength <= MOST_STRENGTH:
+        raise error(f"strength is {strength}; choose 0 (nothing) to 2, 1 is normal")

@@ -24,6 +24,7 @@ from whet.errors import ImageError, Kind, WhetError
 from whet.files import reason
 from whet.image import MAX_PIXELS, Picture
 from whet.image.sharpness import looks_motion_blurred
+from whet.runtime.session import check_strength
 from whet.stills.jobs import Job, plan
 from whet.stills.picture import (
     is_large_tiff,
@@ -57,8 +58,7 @@ class _Options:
     """Never in bands: the session cuts pictures itself."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 2:
-            raise ImageError(f"strength is {self.strength}; choose 0 (nothing) to 2, 1 is normal")
+        check_strength(self.strength, ImageError)
 
 
 def _is_slow(session: Session) -> bool:

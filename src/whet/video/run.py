@@ -16,6 +16,7 @@ import av.error
 
 from whet.errors import Kind, MediaError
 from whet.files import replacing
+from whet.runtime.session import check_strength
 from whet.video import segments
 from whet.video.concat import join
 from whet.video.digest import write_digest
@@ -151,8 +152,7 @@ def restore_video(
     Raises:
         MediaError: the source cannot be read, or the target cannot be written.
     """
-    if not 0 <= strength <= 2:
-        raise MediaError(f"strength is {strength}; choose 0 (nothing) to 2, 1 is normal")
+    check_strength(strength, MediaError)
     source = Path(source)
     goal = default_target(source, codec if codec != SAME else None) if target is None else target
     container = container_of(target := Path(goal))
