@@ -40,6 +40,7 @@ class KeptTiles:
         settings: everything else that its tiles depend on.
 
     Attributes:
+        off: keep nothing, and look for nothing.
         full: the disk took no more tiles; the run goes on without keeping them.
     """
 
@@ -47,10 +48,12 @@ class KeptTiles:
         digest = hashlib.sha256(repr((image.shape, image.dtype.str, settings)).encode())
         digest.update(np.ascontiguousarray(image).data)
         self.folder = _folder() / digest.hexdigest()[:32]
-        self.full = False
+        self.off = self.full = False
 
     def load(self, number: int, shape: tuple[int, ...]) -> Tile | None:
         """Return a finished tile; None where there is none, or a damaged one."""
+        if self.off:
+            return None
         try:
             tile = np.load(self._file(number), allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -59,11 +62,11 @@ class KeptTiles:
 
     def left_as_it_was(self, number: int) -> bool:
         """Whether a tile was given up in an earlier run."""
-        return self._mark(number).exists()
+        return not self.off and self._mark(number).exists()
 
     def keep(self, number: int, tile: Tile | None) -> None:
         """Keep a finished tile; None says that it was left as it was."""
-        if self.full:
+        if self.off or self.full:
             return
         target = self._mark(number) if tile is None else self._file(number)
         try:

@@ -73,6 +73,7 @@ class StudioSession:
 
     Attributes:
         on_tile: called after every tile; what it raises ends the run, whose tiles are kept.
+        keeps_tiles: on disk, so that a run that breaks off goes on.
         slow: marks sessions that take seconds or minutes for a picture.
     """
 
@@ -81,6 +82,7 @@ class StudioSession:
     def __init__(self, card: Card, runtime: str, network: HeavyNetwork) -> None:
         self.card = card
         self.runtime = runtime
+        self.keeps_tiles = True
         self.on_tile: Callable[[TileDone], None] | None = None
         self.pace = _pace(card.name, runtime, network.precision, network.tiling)
         self._network = network
@@ -100,6 +102,7 @@ class StudioSession:
         height, width = image.shape[:2]
         rows = boxes(height, width, tiling)
         kept = KeptTiles(image, self.card.weights_sha256, self.runtime, network.precision, tiling)
+        kept.off = not self.keeps_tiles
         run = _Run(self, image, rows, kept)
         restored = np.empty_like(image)
         for top, band in blend_rows(rows, tiling.overlap, run.tile):

@@ -32,6 +32,8 @@ from whet.web.problems import RefusedError, documented
 from whet.web.queries import refuse_unknown, refuse_unknown_query
 from whet.web.reports import add_reports
 from whet.web.settings import Settings
+from whet.web.studio.queue import StudioQueue
+from whet.web.studio.routes import studio_routes
 from whet.web.study.folders import open_studies
 from whet.web.study.routes import add_study
 from whet.web.uploads import Upload, read_upload
@@ -62,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     process.ProcessCollector(registry=registry)
     jobs = PictureJobs(settings)
     videos = VideoQueue(settings, jobs.session)
+    studio = StudioQueue(settings)
     studies = open_studies(settings.studies, settings.database)
 
     @asynccontextmanager
@@ -74,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await sweeping
         jobs.close()
         await asyncio.to_thread(videos.close)
+        await asyncio.to_thread(studio.close)
         for study in studies.values():
             study.store.close()
 
@@ -92,6 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_problems(app)
     app.include_router(_restoring(settings, jobs, registry))
     app.include_router(video_routes(settings, videos, registry))
+    app.include_router(studio_routes(settings, studio))
     app.include_router(_about(settings, jobs, registry))
     add_pages(app)
     add_live(app)

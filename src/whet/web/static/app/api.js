@@ -121,6 +121,40 @@ export async function restoreVideo(file, options, { signal, onWait, onStatus }) 
   }
 }
 
+const LOOK_S = 2;
+
+/**
+ * Restore a picture with a heavy network; returns {blob, notes}. `onStatus` hears what the server
+ * says of it, `onLook` gets a small JPEG in which finished tiles appear. Nothing stays there.
+ */
+export async function restoreSlowly(file, options, { signal, onWait, onStatus, onLook }) {
+  let status = await (await post(`api/studio?${query(options)}`, file, { signal, onWait })).json();
+  const address = `api/studio/${status.id}`;
+  const drop = () => fetch(address, { method: "DELETE", headers: headers(), keepalive: true }).catch(() => {});
+  addEventListener("pagehide", drop);
+  let seen = 0;
+  let looked = 0;
+  try {
+    for (; status.state !== "done"; status = await get(address)) {
+      if (status.state === "failed") throw new Problem(422, status.detail);
+      onStatus(status);
+      if (status.tiles > seen && performance.now() - looked > LOOK_S * 1000) {
+        [seen, looked] = [status.tiles, performance.now()];
+        const look = await fetch(`${address}/so-far`, { signal });
+        if (look.ok) onLook(await look.blob());
+      }
+      await pause(POLL_S);
+      signal.throwIfAborted();
+    }
+    const result = await fetch(`${address}/result`, { signal });
+    if (!result.ok) throw new Problem(result.status, "the result cannot be fetched");
+    return { blob: await result.blob(), notes: status.notes };
+  } finally {
+    removeEventListener("pagehide", drop);
+    drop();
+  }
+}
+
 /** PUT with progress, which fetch does not tell. */
 function upload(address, file, signal, onShare) {
   return new Promise((done, failed) => {

@@ -4,6 +4,8 @@ import { get } from "./api.js";
 import { make } from "./make.js";
 
 const list = document.getElementById("models");
+/** Models that take minutes, and are asked for at another address. */
+export const heavy = new Set();
 const AGAIN_MS = 1500;
 
 export const model = () => list.querySelector(":checked")?.value ?? "small";
@@ -16,7 +18,19 @@ export async function listModels() {
     list.querySelector(`[value="${name}"]`).parentElement.querySelector("span").textContent = pace
       ? `${pace.toPrecision(2)} s/megapixel`
       : "measuring …";
+  await listHeavy();
   if (found.some((entry) => !entry.seconds_per_mpx)) setTimeout(() => listModels().catch(() => {}), AGAIN_MS);
+}
+
+/** Add those that take minutes, where their weights are here. */
+async function listHeavy() {
+  if (heavy.size) return;
+  for (const { name, summary } of await get("api/studio")) {
+    heavy.add(name);
+    const entry = option({ name, word: "best, in minutes" }, false);
+    entry.querySelector("span").textContent = summary;
+    list.append(entry);
+  }
 }
 
 function option({ name, word }, alone) {

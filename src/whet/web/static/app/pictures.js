@@ -1,6 +1,7 @@
 // Pictures that the visitor picked: each file with what can be shown of it and what came back.
 
-import { Problem, restore } from "./api.js";
+import { Problem, restore, restoreSlowly } from "./api.js";
+import { heavy } from "./choice.js";
 
 const ENDINGS = { "image/jpeg": "jpg", "image/tiff": "tif", "image/x-portable-pixmap": "ppm", "image/heif": "heic" };
 const SHOWN = /^image\/(jpeg|png|webp|gif|bmp|avif)$/;
@@ -13,6 +14,9 @@ export class Picture {
   sentence = "";
   reference = null;
   image = null;
+  status = null; // of a heavy network at work
+  soFar = null; // what it has finished
+  #leaving = null;
 
   constructor(file, limits) {
     this.file = file;
@@ -47,6 +51,7 @@ export class Picture {
   /** Restore at full strength with `model`, once; weaker ones are mixed on the screen. */
   async restore(model, how) {
     if (this.results.has(model)) return this.results.get(model);
+    if (heavy.has(model)) return this.#slowly(model, how);
     const { blob, notes } = await restore(this.file, { model }, how);
     const image = SHOWN.test(blob.type) ? await shown(blob).catch(() => null) : null;
     const result = { blob, notes, image };
@@ -57,10 +62,46 @@ export class Picture {
     return result;
   }
 
+  /** Restore with a heavy network, which takes minutes and shows what it has. */
+  async #slowly(model, { onWait, told }, strength = 1) {
+    await this.open({ onWait });
+    this.#leaving = new AbortController();
+    const onStatus = (status) => {
+      this.status = status;
+      told(this);
+    };
+    const onLook = async (blob) => {
+      this.soFar = await shown(blob).catch(() => null);
+      told(this);
+    };
+    try {
+      const how = { signal: this.#leaving.signal, onWait, onStatus, onLook };
+      const { blob, notes } = await restoreSlowly(this.file, { model, strength }, how);
+      if (strength !== 1) return { blob, notes };
+      const image = SHOWN.test(blob.type) ? blob : (await restore(blob, { strength: 0, format: "png" }, { onWait })).blob;
+      const result = { blob, notes, image: await shown(image) };
+      this.results.set(model, result);
+      return result;
+    } finally {
+      this.status = this.soFar = this.#leaving = null;
+      told(this);
+    }
+  }
+
+  /** Give up what a heavy network is doing for it. */
+  stop() {
+    this.#leaving?.abort();
+  }
+
+  get working() {
+    return this.#leaving !== null;
+  }
+
   /** The file to keep, as the command line would write it. */
   async download(model, strength, how) {
     const ready = strength === 1 && this.results.get(model);
-    const { blob, notes } = ready || (await restore(this.file, { model, strength }, how));
+    const again = () => (heavy.has(model) ? this.#slowly(model, how, strength) : restore(this.file, { model, strength }, how));
+    const { blob, notes } = ready || (await again());
     const ending = ENDINGS[blob.type] ?? blob.type.split("/")[1];
     const file = new File([blob], `${this.stem}-whet.${ending}`, { type: blob.type });
     return Object.assign(file, { notes });

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { Beyond } from "./beyond.js";
 import { mostChanged } from "./changes.js";
-import { listModels, model } from "./choice.js";
+import { heavy, listModels, model } from "./choice.js";
 import { Compare } from "./compare.js";
 import { Film, isFilm, progress, share } from "./films.js";
 import { listen } from "./intake.js";
@@ -11,6 +11,7 @@ import { make } from "./make.js";
 import { Picture, save, thumbnail } from "./pictures.js";
 import { Player } from "./player.js";
 import { listenForReference, measure } from "./reference.js";
+import * as slow from "./slow.js";
 import { takeAll } from "./takehome.js";
 
 const $ = (id) => document.getElementById(id);
@@ -148,7 +149,7 @@ async function open(picture) {
   work();
 }
 
-const shownAfter = () => current?.results.get(model())?.image ?? null;
+const shownAfter = () => current?.results.get(model())?.image ?? (heavy.has(model()) ? current?.soFar : null) ?? null;
 
 function show() {
   const result = current.results.get(model());
@@ -159,10 +160,10 @@ function show() {
   $("notes").hidden = !notes.length;
   $("notes").replaceChildren(...notes.map((note) => make("li", note)));
   compare.message = trouble(result);
-  compare.waiting = busy;
+  compare.waiting = busy && !shownAfter();
   $("download").disabled = !result || Boolean(current.working);
   $("downloadall").disabled = !ready().length && !packing;
-  $("referencefield").hidden = current.moving || current.state === "failed";
+  $("referencefield").hidden = current.moving || heavy.has(model()) || current.state === "failed";
   // Said once: in place of the picture, and to those who cannot see that.
   $("status").classList.toggle("unseen", pictures.length === 1 && current.state === "failed" && !current.image);
   showProgress();
@@ -178,7 +179,8 @@ function facts(result) {
   const size = current.size?.join(" × ");
   const pace = result?.fps ? `restored at ${result.fps.toFixed(1)} frames / s` : "restored";
   const lone = current.unplayable && result?.image ? "this browser cannot play the source, so only the result is shown" : "";
-  return [size, current.status ? progress(current.status) : result ? pace : words[current.state], lone].filter(Boolean).join(", ");
+  const told = current.status && (slow.isSlow(current.status) ? slow.progress(current.status) : progress(current.status));
+  return [size, told ? told : result ? pace : words[current.state], lone].filter(Boolean).join(", ");
 }
 
 /** What is said where no picture can be shown. */
@@ -189,13 +191,14 @@ function trouble(result) {
   return `This browser cannot play ${current.name}. ${then}`;
 }
 
-/** The bar and the button of a video at work. */
+/** The bar and the button of a video, or of a heavy network, at work. */
 function showProgress() {
   const busy = Boolean(current.working);
   $("job").hidden = !busy && current.state !== "stopped";
   $("progress").hidden = !busy;
-  $("stop").textContent = busy ? "Stop" : "Restore this video";
-  const done = busy && current.status ? share(current.status) : null;
+  $("stop").textContent = busy ? "Stop" : `Restore this ${current.moving ? "video" : "picture"}`;
+  const how = slow.isSlow(current.status) ? slow.share : share;
+  const done = busy && current.status ? how(current.status) : null;
   if (done == null) $("progress").removeAttribute("value");
   else $("progress").value = done;
 }
@@ -225,7 +228,7 @@ function lookAtChanges() {
   compare.lookAt(...current.place);
 }
 
-const score = () => measure(current, { model: model(), strength: strength() }, (sentence) => say(sentence, true));
+const score = () => !heavy.has(model()) && measure(current, { model: model(), strength: strength() }, (sentence) => say(sentence, true));
 
 // Settings
 

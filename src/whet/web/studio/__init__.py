@@ -1,0 +1,1 @@
+"""Heavy networks on the page: one picture at a time, minutes each."""
