@@ -109,6 +109,7 @@ export class Picture {
 
   /** Let the browser forget what it shows. */
   close() {
+    this.stop();
     for (const { image } of [this, ...this.results.values()]) if (image) URL.revokeObjectURL(image.src);
   }
 }
