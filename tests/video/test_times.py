@@ -163,3 +163,26 @@ def test_the_total_is_right_at_a_variable_rate(suffix: str, tmp_path: Path) -> N
     seen: list[tuple[int, int | None]] = []
     restored(source, tmp_path / "b.mkv", progress=lambda *counts: seen.append(counts))
     assert seen == [(index, 10) for index in range(1, 11)]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_clock_that_begins_anywhere_begins_at_zero_in_a_file(
+    resume: bool, tmp_path: Path
+) -> None:
+    source = _later(clip(tmp_path / "x.ts", count=20), tmp_path / "a.ts", 3600)
+    made = restored(source, tmp_path / "b.mp4", resume=resume)
+    times = frame_times(made.target)
+    assert 0 <= times[0] < 0.1
+    sound = packets(made.target, "audio")
+    before = packets(source, "audio")
+    lag = float(sound[0][0]) - times[0]
+    assert lag == pytest.approx(float(before[0][0]) - frame_times(source)[0], abs=0.002)
+
+
+def test_a_span_of_a_file_with_a_seam_is_found_without_its_index(tmp_path: Path) -> None:
+    source = joined(tmp_path / "a.ts", tmp_path)
+    made = restored(source, tmp_path / "b.mp4", start_s=1.0, duration_s=1.2)
+    assert made.frames == 30
+    times = frame_times(made.target)
+    assert times[0] == pytest.approx(0, abs=0.05)
+    assert np.abs(np.diff(times) - 0.04).max() < 0.0015

@@ -76,7 +76,7 @@ def join(
 def _walk(container: Any, source: VideoSource) -> Iterator[Any]:
     """Yield the packets of a source in order, None for one of the video; stop where it breaks."""
     video = source.stream.index
-    reading = packets(container, Timeline(container), video, source.span)
+    reading = packets(container, Timeline(container), video, source.span, source.shift_s)
     while True:
         try:
             packet = next(reading, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -106,7 +107,9 @@ def count_packets(path: Path, video: int) -> int | None:
         return None
 
 
-def packets(container: Any, timeline: Timeline, video: int, span: Span) -> Iterator[Any]:
+def packets(
+    container: Any, timeline: Timeline, video: int, span: Span, shift_s: Fraction
+) -> Iterator[Any]:
     """Yield the packets of a file in its order, their times on one clock.
 
     Empty ones, which ask decoders for what they hold, come for the video alone. Of a span come
@@ -117,13 +120,15 @@ def packets(container: Any, timeline: Timeline, video: int, span: Span) -> Itera
         timeline: puts times right.
         video: index of the stream that is decoded.
         span: which part of the file.
+        shift_s: by which packets of other streams are moved towards zero.
 
     Raises:
         av.error.FFmpegError: the file breaks off.
     """
     start, end = span.bounds_s(container)
-    if span.start_s:
-        container.seek(int(start * av.time_base))
+    if span.start_s and not timeline.may_jump:  # where a time may stand twice, or nowhere
+        with suppress(av.error.FFmpegError):  # of what has no index, all is read
+            container.seek(int(start * av.time_base))
     for packet in container.demux():
         if not packet.size:
             if packet.stream_index == video:
@@ -137,7 +142,7 @@ def packets(container: Any, timeline: Timeline, video: int, span: Span) -> Itera
             if is_cover(packet.stream):  # all others need a time
                 yield packet
         elif span.whole or (start <= at and (end is None or at < end)):
-            move(packet, -Fraction(span.start_s))
+            move(packet, -shift_s)
             yield packet
         if end is not None and at is not None and at > end + _BEHIND_S:
             return

@@ -159,7 +159,12 @@ def restore_video(
     if source.resolve() == target.resolve():
         raise MediaError(f"{source} cannot be written while it is read; choose another target")
     started = time.perf_counter()
-    reader = VideoSource(source, Span(start_s, duration_s), deinterlace=deinterlace)
+    reader = VideoSource(
+        source,
+        Span(start_s, duration_s),
+        deinterlace=deinterlace,
+        from_zero=container.format != "mpegts",
+    )
     try:
         usual = codec or usual_codec(reader, container)
         # Segments hold one stream each, and transparency is a second one.

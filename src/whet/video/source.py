@@ -69,10 +69,12 @@ class VideoSource:
         path: a file that FFmpeg can read.
         span: which part of it.
         deinterlace: make a picture of each field.
+        from_zero: let times begin at zero where the format's begin anywhere, as broadcast does.
 
     Attributes:
         first: the first decoded frame, which shows size, depth and rotation.
         time_base: of the frames.
+        shift_s: by how much all times are earlier than in the file.
         deep: frames are uint16.
         matrix, full_range: how its YUV relates to RGB.
         transparent: the first frame is, in places.
@@ -86,7 +88,14 @@ class VideoSource:
         MediaError: the file is missing, empty, no video, or none of it decodes.
     """
 
-    def __init__(self, path: Path, span: Span | None = None, *, deinterlace: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        span: Span | None = None,
+        *,
+        deinterlace: bool = False,
+        from_zero: bool = False,
+    ) -> None:
         self.path, self.span = path, span or Span()
         self.notes: list[str] = []
         self.container: Any = open_input(path)
@@ -101,6 +110,9 @@ class VideoSource:
             self.deinterlaced, self._per_s = deinterlace, 2 if deinterlace else 1
             self.time_base = self.stream.time_base / self._per_s
             self._timeline = Timeline(self.container)
+            self.shift_s = Fraction(self.span.start_s)
+            if from_zero and self._timeline.may_jump:
+                self.shift_s += Fraction(self.container.start_time or 0, av.time_base)
             self._deinterlacer: Deinterlacer | None = None
             self._items = self._read(deinterlace)
             waiting: list[Any] = []
@@ -195,7 +207,9 @@ class VideoSource:
 
     def _read(self, deinterlace: bool) -> Iterator[Any]:
         """Yield decoded frames and foreign packets; stop where the file breaks off."""
-        reading = packets(self.container, self._timeline, self.stream.index, self.span)
+        reading = packets(
+            self.container, self._timeline, self.stream.index, self.span, self.shift_s
+        )
         while True:
             try:
                 packet = next(reading, None)
@@ -284,7 +298,7 @@ class VideoSource:
         pts: int | None = frame.pts
         last = self._last_pts
         if pts is not None:
-            pts = round((pts * frame.time_base - Fraction(self.span.start_s)) / self.time_base)
+            pts = round((pts * frame.time_base - self.shift_s) / self.time_base)
         if pts is None or (last is not None and pts <= last):
             step = max(1, round(1 / (self.rate * self.time_base))) if pts is None else 1
             pts = 0 if last is None else last + step
