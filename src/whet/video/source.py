@@ -24,6 +24,7 @@ from whet.runtime.yuv420 import FORMATS, Planes
 from whet.video.alpha import opaque
 from whet.video.decoding import Decoder, counted, video_stream
 from whet.video.fields import CombFinder, Deinterlacer
+from whet.video.length import file_end_s, stated_end_s
 from whet.video.reading import Span, count_packets, end_s, open_input, packets
 from whet.video.rgb import RgbWay, colours, is_rgb
 from whet.video.timeline import Timeline
@@ -331,7 +332,10 @@ class VideoSource:
         if self._timeline.may_jump:  # whose length is a guess from its last times
             return
         video, rate = self._video_end_s, self.stream.average_rate
-        ends = ((self._stated_end_s(), video), (self._file_end_s(), max(video, self._other_end_s)))
+        ends = (
+            (stated_end_s(self.stream), video),
+            (file_end_s(self.container), max(video, self._other_end_s)),
+        )
         missing = max((stated - reached for stated, reached in ends if stated), default=Fraction(0))
         if missing <= max(_SHORT_S, 3 / self.rate) or self._end is not None:
             return
@@ -339,23 +343,6 @@ class VideoSource:
         if rate:
             count = f"{self._counted} of about {self._counted + round(missing * self.rate)} frames"
         self.notes.append(f"the file is incomplete: {count} could be read")
-
-    def _stated_end_s(self) -> Fraction | None:
-        stream = self.stream
-        if stream.duration and stream.time_base:
-            return Fraction((stream.duration + (stream.start_time or 0)) * stream.time_base)
-        stated = stream.metadata.get("DURATION", "").split(":")
-        try:
-            hours, minutes, seconds = (Fraction(part) for part in stated)
-        except ValueError:
-            return None
-        return 3600 * hours + 60 * minutes + seconds
-
-    def _file_end_s(self) -> Fraction | None:
-        container = self.container
-        if not container.duration:
-            return None
-        return Fraction(container.duration + (container.start_time or 0), av.time_base)
 
     def close(self) -> None:
         """Release the file."""
