@@ -1,5 +1,7 @@
 // The network, off the page's thread: a frame comes in, the same frame and the restored one go back.
 
+import { keepFlat } from "./flat.js";
+
 const base = new URL("../", self.location.href);
 const GPU = "WebGPU";
 let runtime, session, canvas, context, input, model, multiple, backend;
@@ -72,6 +74,7 @@ async function restore(bitmap, lines) {
     target[j + 3] = 255;
   }
   restored.dispose();
+  keepFlat(before, after);
   return { before, after, milliseconds: performance.now() - started };
 }
 
