@@ -90,6 +90,16 @@ def test_hidden_files_and_pipes_in_folders_are_passed_over(tmp_path: Path) -> No
     assert [job.source.name for job in plan([str(tmp_path / "*.png")])] == ["p.png"]
 
 
+def test_a_second_run_takes_no_result_of_the_first(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "a.gif", "a-whet-stone.png")
+    first = plan([tmp_path], compare=True)
+    for job in first:
+        job.target.write_bytes(b"x")
+        assert job.compared is not None
+        job.compared.write_bytes(b"x")
+    assert [job.source for job in plan([tmp_path])] == [job.source for job in first]
+
+
 def test_a_folder_alone_or_with_all_below_it(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "sub/b.png")
     assert [job.source.name for job in plan([tmp_path], recursive=False)] == ["a.png"]

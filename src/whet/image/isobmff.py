@@ -240,6 +240,10 @@ def beside(boxes: Boxes) -> tuple[str, ...]:
         notes.append("the short film beside the photograph was left out")
     if boxes.others:
         notes.append(f"the primary picture was taken; {boxes.others} more were left out")
-    if boxes.sealed or any("c2pa" in item.media_type.lower() for item in boxes.items.values()):
+    if (
+        boxes.sealed
+        or "jumb" in boxes.kinds
+        or any("c2pa" in item.media_type.lower() for item in boxes.items.values())
+    ):
         notes.append(SEALED)
     return tuple(notes)

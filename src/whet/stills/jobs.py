@@ -15,6 +15,8 @@ from whet.errors import ImageError
 
 __all__ = ["Job", "plan"]
 
+_FORMS = "|".join(suffix[1:] for suffix in image.SUFFIXES)
+_RESULT = re.compile(rf"-whet(-({_FORMS}|\d+))?(-compare(-\d+)?)?$", re.IGNORECASE)
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -240,9 +242,10 @@ def _is_picture(path: Path) -> bool:
 
     macOS puts hidden files (``._photo.png``) beside each picture on foreign disks.
     """
-    result = path.stem.endswith(("-whet", "-whet-compare"))
+    result = _RESULT.search(path.stem)
     hidden = path.name.startswith(".")
-    return path.suffix.lower() in image.SUFFIXES and not hidden and path.is_file() and not result
+    named = path.suffix.lower() in image.SUFFIXES and not hidden and not result
+    return named and path.is_file()
 
 
 def _piped_suffix() -> str:
