@@ -137,6 +137,7 @@ def test_redirections_lead_on_through_any_proxy(site: TestClient) -> None:
         ("/api/restore?picture=a", "means nothing here"),
         ("/api/models?page=2", "known: nothing"),
         ("/api/videos?bytes=9&fps=3", "known: model, strength, bytes"),
+        ("/api/studio?modell=maxim", "did you mean model?"),
     ],
 )
 def test_unknown_words_of_a_query_are_refused(site: TestClient, address: str, word: str) -> None:

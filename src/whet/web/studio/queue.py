@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet import image
-from whet.errors import ModelError, WhetError
-from whet.fetch.weights import cached
+from whet.errors import WhetError
+from whet.fetch.weights import is_here
 from whet.image import Picture
 from whet.stills.picture import restore_picture
 from whet.studio import STUDIO, open_studio
@@ -228,14 +228,7 @@ class StudioQueue:
 
 def heavy_names() -> tuple[str, ...]:
     """Return the heavy networks whose weights are here: visitors start no downloads."""
-
-    def here(weights: str) -> bool:
-        try:
-            return cached(weights) is not None
-        except ModelError:  # damaged; opening it says so on the command line
-            return False
-
-    return tuple(name for name, named in STUDIO.items() if here(named.weights))
+    return tuple(name for name, named in STUDIO.items() if is_here(named.weights))
 
 
 def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
