@@ -15,6 +15,7 @@ from test_stills import Sharpen, photo, put
 
 from whet.errors import ImageError
 from whet.image import read
+from whet.image.metadata import Cicp
 from whet.stills.files import restore_file, restore_files
 from whet.stills.jobs import plan
 
@@ -168,6 +169,14 @@ def test_rights_and_links_stay_when_a_picture_is_replaced(tmp_path: Path) -> Non
     assert (tmp_path / "link.png").is_symlink()
     assert source.stat().st_mode & 0o777 == 0o640
     assert not np.array_equal(read(source).pixels, photo())
+
+
+def test_a_side_by_side_of_hdr_is_hdr(tmp_path: Path) -> None:
+    source = put(tmp_path / "a.png", photo(dtype=np.uint16), cicp=Cicp(9, 16))
+    compared = restore_file(Sharpen(), source, tmp_path / "b.png", compare=True).compared
+    assert compared is not None
+    for path in (tmp_path / "b.png", compared):
+        assert read(path).metadata.cicp == Cicp(9, 16)
 
 
 # --- What a run says and leaves out ----------------------------------------------------------

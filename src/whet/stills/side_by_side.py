@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from whet.image import Metadata, Picture, Pixels
+from whet.image import Picture, Pixels, stripped
 
 __all__ = ["side_by_side"]
 
@@ -16,8 +18,8 @@ def side_by_side(before: Picture, after: Picture) -> Picture:
         before, after: pictures of one size and dtype.
 
     Returns:
-        A picture of (H, 2 W + line) of the same dtype, with format and colour
-        profile of ``before``.
+        A picture of (H, 2 W + line) of the same dtype, with the format of ``before`` and what
+        says the meaning of its colours.
     """
     peak = np.iinfo(before.pixels.dtype).max
     height, width = before.pixels.shape[:2]
@@ -26,8 +28,7 @@ def side_by_side(before: Picture, after: Picture) -> Picture:
     alpha = None
     if before.alpha is not None:
         alpha = np.concatenate([before.alpha, line[..., :1], before.alpha], axis=1)
-    kept = before.metadata
-    metadata = Metadata(kept.format, gray=kept.gray, icc=kept.icc, quality=kept.quality)
+    metadata = replace(stripped(before.metadata), notes=())
     return Picture(np.concatenate([left, line, right], axis=1), alpha, metadata)
 
 
