@@ -183,6 +183,13 @@ def test_mixed_bank_marks_the_untaught_and_the_untold() -> None:
     assert bool((batch.conditions.measures[count:] == 0.25).all())
 
 
+def test_a_small_batch_without_a_taught_crop_still_says_so() -> None:
+    mixed = MixedBank([(crop_bank(taught=(0, 1, 2, 3, 4)), 0.2), (crop_bank(), 0.8)])
+    batches = [mixed.batch(0, step, 1, 24) for step in range(20)]
+    assert all(b.teacher is not None and b.taught is not None for b in batches)
+    assert {bool(b.taught) for b in batches} == {True, False}
+
+
 @pytest.mark.parametrize("size", [1, 3, 8, 16])
 def test_shares_hold_over_steps_whatever_the_batch(size: int) -> None:
     """Also after a stage has changed the size of a batch in the middle of a run."""

@@ -53,6 +53,11 @@ class CropBank:
         return len(self._teacher_row)
 
     @property
+    def taught(self) -> bool:
+        """Whether some of its crops come with a teacher's output."""
+        return self._teacher is not None
+
+    @property
     def taught_count(self) -> int:
         """How many crops have a teacher's output."""
         return int((self._teacher_row >= 0).sum())

@@ -77,20 +77,24 @@ class Batch:
         )
 
 
-def joined(parts: Sequence[Batch]) -> Batch:
-    """Return several batches as one; what a part lacks counts as untaught and untold."""
+def joined(parts: Sequence[Batch], *, taught: bool = False) -> Batch:
+    """Return several batches as one; what a part lacks counts as untaught and untold.
+
+    Args:
+        taught: say so of all images even where none of them has a teacher's output.
+    """
     degraded = torch.cat([p.degraded for p in parts])
     sharp = torch.cat([p.sharp for p in parts])
-    teacher = taught = conditions = None
-    if any(p.teacher is not None for p in parts):
+    teacher = which = conditions = None
+    if taught or any(p.teacher is not None for p in parts):
         teacher = torch.cat([p.sharp if p.teacher is None else p.teacher for p in parts])
-        taught = torch.cat([_none_taught(p) if p.taught is None else p.taught for p in parts])
+        which = torch.cat([_none_taught(p) if p.taught is None else p.taught for p in parts])
     if any(p.conditions is not None for p in parts):
         all_told = [p.conditions or _nothing_told(p) for p in parts]
         conditions = Conditions(
             torch.cat([c.kinds for c in all_told]), torch.cat([c.measures for c in all_told])
         )
-    return Batch(degraded, sharp, teacher, taught, conditions)
+    return Batch(degraded, sharp, teacher, which, conditions)
 
 
 def _none_taught(batch: Batch) -> Tensor:
@@ -107,6 +111,11 @@ def _nothing_told(batch: Batch) -> Conditions:
 
 class Bank(Protocol):
     """A source of batches."""
+
+    @property
+    def taught(self) -> bool:
+        """Whether some of its crops come with a teacher's output."""
+        ...
 
     def batch(
         self, seed: int, step: int, size: int, crop: int, rank: int = 0, first: int | None = None

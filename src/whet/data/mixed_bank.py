@@ -23,6 +23,11 @@ class MixedBank:
         self._banks = [bank for bank, _ in banks]
         self._shares = [share for _, share in banks]
 
+    @property
+    def taught(self) -> bool:
+        """Whether some of its crops come with a teacher's output."""
+        return any(bank.taught for bank in self._banks)
+
     def batch(
         self, seed: int, step: int, size: int, crop: int, rank: int = 0, first: int | None = None
     ) -> Batch:
@@ -35,4 +40,5 @@ class MixedBank:
                 before = round(share / sum(self._shares) * place)
                 count = int(counts[i])
                 parts.append(bank.batch(seed + 104_729 * i, step, count, crop, rank, before))
-        return joined(parts)
+        # A small batch may hold none of the crops that are taught, and is no other kind for it.
+        return joined(parts, taught=self.taught)

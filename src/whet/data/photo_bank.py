@@ -81,6 +81,9 @@ class PhotoBank:
             self._odds.append(_cell_odds(photo))
             self._photos.append(photo.to(self._device))
 
+    taught = False
+    """No teacher has seen what is made on the fly."""
+
     def __len__(self) -> int:
         return len(self._photos)
 
