@@ -469,3 +469,29 @@ def test_pixels_that_are_not_square_stay_so_or_a_note_says_it(tmp_path: Path) ->
     assert "pixel shape" in kept.same
     lost = restored(source, tmp_path / "b.webm", preset=None)
     assert any("pixel shape 32/27 could not be kept" in note for note in lost.notes)
+
+
+def test_sound_whose_channels_have_no_names_is_converted_too(tmp_path: Path) -> None:
+    """Windows Media says how many channels there are, and not which."""
+    source = tmp_path / "a.wmv"
+    with av.open(str(source), "w", format="asf") as out:
+        video: Any = out.add_stream("wmv2", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        tone: Any = out.add_stream("wmav2", rate=44100, layout="mono", bit_rate=96000)
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(moving(index, 48, 64), "rgb48le")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        for index in range(9):
+            wave = np.sin(np.arange(index * 2048, (index + 1) * 2048) / 20)[None]
+            samples = av.AudioFrame.from_ndarray(wave.astype(np.float32), "fltp", "mono")
+            samples.sample_rate, samples.pts = 44100, index * 2048
+            out.mux(tone.encode(samples))
+        out.mux(tone.encode(None))
+        out.mux(video.encode(None))
+    made = restored(source, tmp_path / "b.mp4", audio="aac")
+    assert [facts[:2] for facts in stream_facts(made.target)][1] == ("audio", "aac")
+    with av.open(str(made.target)) as container:
+        heard = np.concatenate([f.to_ndarray().ravel() for f in container.decode(audio=0)])
+    assert np.abs(heard).max() > 0.5

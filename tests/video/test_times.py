@@ -154,6 +154,8 @@ def test_a_frame_without_times_follows_at_the_rate(tmp_path: Path) -> None:
     times = frame_times(made.target)
     assert len(times) == 16
     assert np.diff(times).max() < 2 * Fraction(1, 25)
+    part = restore_video(Identity(), source, tmp_path / "c.mp4", start_s=0.2, duration_s=0.2)
+    assert part.frames == 5
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])

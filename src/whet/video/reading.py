@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.error
+from av.format import Flags
 from av.stream import Discard
 
 from whet.errors import Kind, MediaError
@@ -20,6 +21,7 @@ from whet.video.timeline import Timeline, move
 
 __all__ = ["Span", "count_packets", "end_s", "is_cover", "open_input", "packets", "when_s", "why"]
 
+_NO_TIMES: int = cast(Any, Flags.no_timestamps).value
 _COUNTED_BYTES = 2**28  # a quarter of a gigabyte is read in well under a second
 _BEHIND_S = 2  # by which sound may lie behind the picture in a file
 
@@ -126,7 +128,8 @@ def packets(
         av.error.FFmpegError: the file breaks off.
     """
     start, end = span.bounds_s(container)
-    if span.start_s and not timeline.may_jump:  # where a time may stand twice, or nowhere
+    # Where clocks jump a time may stand twice, and in a bare stream of pictures nowhere.
+    if span.start_s and not timeline.may_jump and not container.format.flags & _NO_TIMES:
         with suppress(av.error.FFmpegError):  # of what has no index, all is read
             container.seek(int(start * av.time_base))
     for packet in container.demux():

@@ -236,10 +236,11 @@ class VideoSource:
 
     def _within(self, frame: Any) -> Iterator[Any]:
         """Yield a frame if it belongs to the span."""
-        if self.span.whole or frame.pts is None:
+        if self.span.whole:
             yield frame
             return
-        at = frame.pts * frame.time_base
+        untimed = self._start - Fraction(self.span.start_s) + (self._decoder.frames - 1) / self.rate
+        at = untimed if frame.pts is None else frame.pts * frame.time_base
         if at >= self._start and (self._end is None or at < self._end):
             yield frame
 

@@ -8,7 +8,6 @@ where little is lost, a note says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any, Protocol
 
 import av
@@ -24,6 +23,7 @@ _COVERS_IN = ("mp4", "matroska")
 _DATA = {("mpegts", "klv"), ("mpegts", "timed_id3"), ("mov", "klv")}
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _BIT_RATES = {"aac": 96_000, "libopus": 64_000, "opus": 64_000, "libmp3lame": 96_000}  # a channel
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _OPUS = {"opus": "libopus", "mp3": "libmp3lame"}  # FFmpeg's own are worse, or none
 _RATE_LIKE = ("bps", "duration", "number_of_frames", "number_of_bytes", "_statistics")
 
@@ -90,24 +90,33 @@ class _TranscodedSound:
         encoder = _OPUS.get(codec, codec)
         rate = 48_000 if encoder == "libopus" else context.sample_rate
         self.stream: Any = output.add_stream(encoder, rate=rate)
-        self.stream.codec_context.layout = context.layout
+        count = len(context.layout.channels) or context.channels
+        named = "channels" not in context.layout.name  # old formats tell their number alone
+        self._layout = context.layout.name if named else _LAYOUTS.get(count, "stereo")
+        self.stream.codec_context.layout = self._layout
         if per_channel := _BIT_RATES.get(encoder):
-            self.stream.codec_context.bit_rate = per_channel * len(context.layout.channels)
-        self._offset: Fraction | None = None
+            self.stream.codec_context.bit_rate = per_channel * count
 
     def write(self, packet: Any) -> None:
-        base = packet.time_base
         try:
             decoded = self._source.codec_context.decode(packet)
         except av.error.FFmpegError:  # damaged sound is left out, as a player does
             return
         for frame in decoded:
-            frame.time_base = frame.time_base or base
-            self._output.mux(self.stream.encode(frame))
+            self._encode(frame)
+
+    def _encode(self, frame: Any) -> None:
+        frame.time_base = frame.time_base or self._source.time_base
+        if "channels" in frame.layout.name:
+            named = av.AudioFrame.from_ndarray(frame.to_ndarray(), frame.format.name, self._layout)
+            named.sample_rate, named.time_base = frame.sample_rate, frame.time_base
+            named.pts = frame.pts
+            frame = named
+        self._output.mux(self.stream.encode(frame))
 
     def close(self) -> None:
         for frame in self._source.codec_context.decode(None):
-            self._output.mux(self.stream.encode(frame))
+            self._encode(frame)
         self._output.mux(self.stream.encode(None))
 
 
@@ -152,7 +161,9 @@ def _copied(output: Any, stream: Any, encoding: Encoding) -> Lane:
         format = encoding.container.format
         kind = {"audio": Kind.SOUND, "subtitle": Kind.SUBTITLES}.get(stream.type, Kind.UNSUPPORTED)
         raise MediaError(
-            f"{format} cannot hold the {stream.type} stream ({name}); write an .mkv", kind
+            f"{format} cannot hold the {stream.type} stream ({name})"
+            + ("" if format == "matroska" else "; write an .mkv"),
+            kind,
         ) from error
     return _Copied(output, _described(copy, stream))
 
