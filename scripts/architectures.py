@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from whet.data.bank_files import load_bank
 from whet.data.sources import list_pairs
 from whet.degrade.pictures import HeldOut, degraded_picture
-from whet.distill.loop import learning_rate
 from whet.distill.losses import level
-from whet.distill.optimizers import OPTIMIZERS
 from whet.distill.recipes import RECIPES
+from whet.distill.training.loop import learning_rate
+from whet.distill.training.optimizers import OPTIMIZERS
 from whet.distill.validate import validate
 from whet.models.cost import measure
 from whet.models.students.realtime import Realtime, RealtimeConfig, halo_px

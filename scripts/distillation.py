@@ -1,9 +1,9 @@
 """What a teacher and each loss bring: the same student, steps, data and seeds with and without.
 
-Every student is trained by ``whet.distill.loop.fit`` as ``whet distill`` runs it. Each is scored on
-the same held-out photographs and on real pairs; a difference is taken picture by picture against
-the student of the same seed that learned from sharp pictures by ``level`` alone, averaged over the
-seeds, and its interval is over pictures. How far seeds alone differ stands beside it.
+Every student is trained by ``whet.distill.training.loop.fit`` as ``whet distill`` runs it. Each is
+scored on the same held-out photographs and on real pairs; a difference is taken picture by picture
+against the student of the same seed that learned from sharp pictures by ``level`` alone, averaged
+over the seeds, and its interval is over pictures. How far seeds alone differ stands beside it.
 
     python scripts/distillation.py --bank BANK --assistant RUN/student.safetensors -o FILE.md
 
@@ -26,11 +26,11 @@ from torch import nn
 
 from whet.data.bank import CropBank
 from whet.data.bank_files import load_bank
-from whet.distill.loop import fit
 from whet.distill.losses import LOSSES
 from whet.distill.recipes import RECIPES, Recipe, override
+from whet.distill.training.loop import fit
 from whet.distill.validate import restore_bytes
-from whet.evaluate.suites import Item, open_pairs, open_suite
+from whet.evaluate.suites.opening import Item, open_pairs, open_suite
 from whet.evaluate.windows import centred
 from whet.intervals import interval
 from whet.metrics import psnr

@@ -13,9 +13,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from whet.distill import checkpoint
 from whet.distill.recipes import RECIPES
 from whet.distill.record import RECORD
+from whet.distill.training import checkpoint
 
 HIDDEN = {"name", "summary", "student", "seed", "log_every", "validate_every", "checkpoint_every"}
 """Settings that the table shows in columns of their own, or that decide nothing."""

@@ -23,7 +23,7 @@ from whet.live.recording import LiveEncoding, recording
 from whet.live.restorer import LiveRestorer, Rung
 from whet.runtime import open_session
 from whet.runtime.yuv420 import Planes
-from whet.video.rgb import RgbWay
+from whet.video.decode.rgb import RgbWay
 from whet.video.stabilise import Stabiliser
 
 HEIGHT, WIDTH, RATE = 720, 1280, 30

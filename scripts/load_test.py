@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from whet.bench.machine import machine
-from whet.evaluate.suites import HELD_OUT
+from whet.evaluate.suites.opening import HELD_OUT
 
 SIZE = (1152, 868)  # a million pixels
 PORT = 8741

@@ -102,7 +102,7 @@ def test_a_bomb_in_a_small_container_is_not_decoded(
     tmp_path: Path, tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit holds in the decoder too, where a header lies or says nothing."""
-    from whet.video import decoding
+    from whet.video.decode import decoding
 
     path = clip(tmp_path / "a.mkv", sound=False)
     monkeypatch.setattr(decoding, "MAX_FRAME_PX", 64 * 48)

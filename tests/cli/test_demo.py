@@ -32,7 +32,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
         middle.save(middles / path.name, lossless=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("whet.data.demo.HELD_OUT", middles)
-        patch.setattr("whet.evaluate.suites.HELD_OUT", middles)
+        patch.setattr("whet.evaluate.suites.opening.HELD_OUT", middles)
         patch.setattr(demo, "_PICTURES", 2)
         outcome = whet("demo", "-o", folder, "--steps", STEPS, "--no-open")
     assert outcome.code == 0, outcome.err

@@ -81,9 +81,9 @@ def test_held_out_photographs_are_whole_and_of_other_scenes() -> None:
 
 
 def test_held_out_photographs_are_what_suites_score() -> None:
-    from whet.evaluate import suites
+    from whet.evaluate.suites import opening
 
-    assert suites.HELD_OUT == HELD_OUT
+    assert opening.HELD_OUT == HELD_OUT
 
 
 def test_every_file_is_listed_with_its_licence() -> None:

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from whet.degrade import video_call
-from whet.degrade.jpeg import jpeg
+from whet.degrade.codecs import video_call
+from whet.degrade.codecs.jpeg import jpeg
 from whet.degrade.registry import degrade
 
 Picture = Callable[..., Tensor]

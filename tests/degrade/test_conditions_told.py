@@ -15,7 +15,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from whet.conditions import KINDS
-from whet.degrade import lens, resaved, text
+from whet.degrade import lens, text
+from whet.degrade.codecs import resaved
 from whet.degrade.registry import DEGRADATIONS, ORDINARY, degrade, describe
 from whet.errors import InputError
 
@@ -92,7 +93,8 @@ def test_kernels_are_as_wide_as_told(shape: str) -> None:
 
 @pytest.mark.parametrize("name", ["lens", "defocus", "shake-srgb", "call-1000k", "archive", "text"])
 def test_noise_is_as_strong_as_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from whet.degrade import archive, blur, video_call
+    from whet.degrade import blur
+    from whet.degrade.codecs import archive, video_call
 
     monkeypatch.setattr(blur, "JPEG_PROBABILITY", 0.0)
     monkeypatch.setattr(lens, "JPEG_PROBABILITY", 0.0)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from whet.degrade import archive, call_native
-from whet.degrade.archive import Archive
-from whet.degrade.call_native import CallNative, draw_coding, moved_views
-from whet.degrade.programs import Pixels
-from whet.degrade.video_codecs import DECODERS, Coding, code, decode
+from whet.degrade.codecs import archive, call_native
+from whet.degrade.codecs.archive import Archive
+from whet.degrade.codecs.call_native import CallNative, draw_coding, moved_views
+from whet.degrade.codecs.programs import Pixels
+from whet.degrade.codecs.video_codecs import DECODERS, Coding, code, decode
 
 Picture = Callable[..., Tensor]
 
@@ -168,7 +168,7 @@ SILENT = """
     import os, threading
     import numpy as np
     from whet.degrade import video_codecs
-    from whet.degrade.call_native import draw_coding
+    from whet.degrade.codecs.call_native import draw_coding
 
     seen, stop = set(), threading.Event()
     opened = video_codecs._open

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from whet.data.batch import Batch
-from whet.distill.ahead import DEPTH, BatchesAhead
+from whet.distill.training.ahead import DEPTH, BatchesAhead
 from whet.errors import DataError
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from whet.distill.grow import grow
 from whet.distill.recipes import RECIPES, override
-from whet.distill.start import fresh_student
+from whet.distill.training.start import fresh_student
 from whet.errors import ModelError
 from whet.models import build
 from whet.models.students.realtime import Realtime

@@ -17,11 +17,11 @@ import torch
 
 from whet.data.bank import CropBank
 from whet.degrade.pictures import HeldOut
-from whet.distill import checkpoint, loop, pace, resuming
-from whet.distill.loop import HISTORY, fit
-from whet.distill.optimizers import OPTIMIZERS
 from whet.distill.recipes import RECIPES, Recipe, Stage, override
-from whet.distill.schedule import learning_rate
+from whet.distill.training import checkpoint, loop, pace, resuming
+from whet.distill.training.loop import HISTORY, fit
+from whet.distill.training.optimizers import OPTIMIZERS
+from whet.distill.training.schedule import learning_rate
 from whet.errors import InputError, ModelError
 
 TINY = replace(
@@ -119,7 +119,7 @@ KILLED = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     from test_loop import TINY, held_out, soft_bank
-    from whet.distill.loop import fit
+    from whet.distill.training.loop import fit
 
     def slow(progress):
         print(progress.step, flush=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from whet.distill.optimizers import OPTIMIZERS, Muon, orthogonal
+from whet.distill.training.optimizers import OPTIMIZERS, Muon, orthogonal
 from whet.models import build
 
 

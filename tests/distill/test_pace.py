@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from whet.distill import pace
-from whet.distill.pace import Pace, Speed, Tried, choose, matrix_peak_gflops, peak_share
 from whet.distill.recipes import Stage
+from whet.distill.training import pace
+from whet.distill.training.pace import Pace, Speed, Tried, choose, matrix_peak_gflops, peak_share
 
 CPU = torch.device("cpu")
 LONG = 10**9

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from whet.distill.recipes import RECIPES, override
-from whet.distill.start import fresh_student, start_as_identity
+from whet.distill.training.start import fresh_student, start_as_identity
 from whet.models import MODELS, build
 
 

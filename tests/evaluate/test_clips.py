@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whet.errors import DataError
-from whet.evaluate.clips import CALL_H264, CALL_VP9, FRAMES, SCORED, coded, ordinary, pan
-from whet.evaluate.suites import open_suite
+from whet.evaluate.suites.clips import CALL_H264, CALL_VP9, FRAMES, SCORED, coded, ordinary, pan
+from whet.evaluate.suites.opening import open_suite
 from whet.metrics import psnr
 
 Pixels = NDArray[np.uint8]

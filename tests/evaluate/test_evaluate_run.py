@@ -61,7 +61,7 @@ def test_all_reports_are_written_with_identity_first(
 def test_all_suites_can_be_asked_for_beside_pairs(
     tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.evaluate import catalogue
+    from whet.evaluate.suites import catalogue
 
     monkeypatch.setattr(catalogue, "SUITES", {"sharp": catalogue.SUITES["sharp"]})
     found = compare([], tmp_path / "out", suites=["all"], pairs=[("pairs", pairs)], limit=1)
@@ -114,7 +114,7 @@ def test_pairs_alone_bring_no_synthetic_suites(
 def test_photographs_beside_pairs_are_not_left_out(
     tmp_path: Path, photos: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whet.evaluate import catalogue
+    from whet.evaluate.suites import catalogue
 
     monkeypatch.setattr(catalogue, "FAMILIES", {"standard": ("sharp", "bicubic-x3")})
     evaluation = compare([], tmp_path / "out", photos=photos, pairs=[("pairs", pairs)])

@@ -11,11 +11,11 @@ from PIL import Image
 from scipy import ndimage
 
 from commandline import MakePicture
-from whet.degrade.programs import jpeg_round_trip
-from whet.evaluate import pages
-from whet.evaluate.catalogue import FAMILIES, SUITES, named
-from whet.evaluate.fixed import half_spoilt, message, oversharpened, soft, zoomed
+from whet.degrade.codecs.programs import jpeg_round_trip
 from whet.evaluate.gaussian import gaussian
+from whet.evaluate.suites import pages
+from whet.evaluate.suites.catalogue import FAMILIES, SUITES, named
+from whet.evaluate.suites.fixed import half_spoilt, message, oversharpened, soft, zoomed
 from whet.metrics import psnr
 
 Pixels = NDArray[np.uint8]

@@ -15,7 +15,7 @@ from whet.errors import InputError, ModelError
 from whet.evaluate.restorers import restorers
 from whet.evaluate.rivals import open_rival
 from whet.evaluate.run import compare
-from whet.evaluate.suites import open_suite
+from whet.evaluate.suites.opening import open_suite
 from whet.files import file_sha256
 
 

@@ -21,7 +21,7 @@ from whet.evaluate.results import (
     summarise,
 )
 from whet.evaluate.score import evaluate, score
-from whet.evaluate.suites import Item, Suite
+from whet.evaluate.suites.opening import Item, Suite
 from whet.evaluate.triplets import most_degraded
 
 Pixels = NDArray[np.uint8]

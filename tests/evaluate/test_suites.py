@@ -12,8 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from whet.degrade.registry import DEGRADATIONS
 from whet.errors import DataError, InputError, MissingExtraError
-from whet.evaluate import suites
-from whet.evaluate.suites import SUITES, open_pairs, open_suite
+from whet.evaluate.suites import opening
+from whet.evaluate.suites.opening import SUITES, open_pairs, open_suite
 from whet.evaluate.windows import centred, resized
 from whet.metrics import psnr, ssim
 
@@ -155,7 +155,7 @@ def test_resized_suites_say_so_in_their_name(photos: Path) -> None:
 
 
 def test_without_photographs_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suites, "HELD_OUT", Path("/nonexistent"))
+    monkeypatch.setattr(opening, "HELD_OUT", Path("/nonexistent"))
     with pytest.raises(DataError, match="--photos"):
         open_suite("sharp")
 
@@ -168,7 +168,7 @@ def test_unknown_suites_are_refused(photos: Path) -> None:
 def test_without_pytorch_only_the_sharp_suite_opens(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suites, "find_spec", lambda name: None)
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
     assert len(list(open_suite("sharp", photos))) == 4
     with pytest.raises(MissingExtraError, match="train"):
         open_suite("defocus", photos)

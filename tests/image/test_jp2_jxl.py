@@ -14,7 +14,7 @@ from PIL import Image
 from whet.errors import ImageError
 from whet.image import Metadata, Picture, read, write
 from whet.image.colour import in_srgb
-from whet.image.jxl import _checked_header
+from whet.image.formats.jxl import _checked_header
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from whet.errors import ImageError
 from whet.image import Picture, read, write
-from whet.image.jpeg import _taken_apart
+from whet.image.formats.jpeg import _taken_apart
 
 RDF = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
 END = b"</rdf:RDF></x:xmpmeta>"
@@ -182,7 +182,7 @@ def test_sound_files_of_every_kind_are_accepted(mode, subsampling):
 
 
 def test_a_large_file_is_checked_too(monkeypatch):
-    monkeypatch.setattr("whet.image.jpeg_scan._TRANSCODED_PX", 0)
+    monkeypatch.setattr("whet.image.formats.jpeg_scan._TRANSCODED_PX", 0)
     assert read(jpeg()).metadata.notes == ()
     assert "end marker" in read(jpeg()[:-2]).metadata.notes[0]
     for cut in (jpeg()[:-12] + b"\xff\xd9", jpeg()[:700] + b"\xff\xd9"):

@@ -23,7 +23,7 @@ from whet.live.recording import LiveEncoding
 from whet.live.sinks import sink_for
 from whet.live.sources import open_feed
 from whet.runtime.yuv420 import Planes
-from whet.video.rgb import RgbWay
+from whet.video.decode.rgb import RgbWay
 
 WIDTH, HEIGHT, RATE = 64, 48, 25
 FORM = Form(WIDTH, HEIGHT, matrix=5)

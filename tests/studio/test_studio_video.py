@@ -11,7 +11,7 @@ from tests.commandline import whet
 from clips import clip
 from whet.studio import open_studio
 from whet.studio.session import TileDone
-from whet.video import segments
+from whet.video.encode import segments
 from whet.video.run import restore_video
 
 Own = Callable[..., str]

@@ -12,12 +12,12 @@ from plans import plan
 from scipy.stats import kendalltau
 
 from whet.errors import InputError
-from whet.study.analysis import analyse
 from whet.study.plan import SHARP, Plan
-from whet.study.rehearsal import rehearse
 from whet.study.report import FILES, to_markdown, write_result
-from whet.study.result import Result
-from whet.study.simulate import Panel, Truth, draw_truth, simulate
+from whet.study.statistics.analysis import analyse
+from whet.study.statistics.rehearsal import rehearse
+from whet.study.statistics.result import Result
+from whet.study.statistics.simulate import Panel, Truth, draw_truth, simulate
 
 STUDIES = 10
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from plans import plan
 
-from whet.study import screening
-from whet.study.analysis import analyse
 from whet.study.design import Rating, session
 from whet.study.plan import DEGRADED, RUINED, Plan
-from whet.study.simulate import Panel, draw_truth, simulate
+from whet.study.statistics import screening
+from whet.study.statistics.analysis import analyse
+from whet.study.statistics.simulate import Panel, draw_truth, simulate
 
 RATERS, STUDIES = 24, 12
 Taste = Callable[[np.random.Generator], float]

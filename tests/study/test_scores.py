@@ -12,10 +12,10 @@ from plans import plan
 from scipy import stats
 
 from whet.errors import InputError
-from whet.study import screening
 from whet.study.design import Rating
-from whet.study.inference import contrast, holm, mean_interval, within_intervals
-from whet.study.scores import FLOOR, bradley_terry, fit_raters
+from whet.study.statistics import screening
+from whet.study.statistics.inference import contrast, holm, mean_interval, within_intervals
+from whet.study.statistics.scores import FLOOR, bradley_terry, fit_raters
 
 RNG = np.random.default_rng(7)
 

@@ -16,7 +16,7 @@ from whet.errors import DataError
 from whet.study.build import Settings, build, ruin
 from whet.study.design import Rating, completion, picture_name, picture_path, session
 from whet.study.plan import DEGRADED, PICTURES, RUINED, SHARP, Plan, read_plan
-from whet.study.simulate import Panel, draw_truth, simulate
+from whet.study.statistics.simulate import Panel, draw_truth, simulate
 from whet.study.store import Store
 
 

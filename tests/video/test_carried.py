@@ -12,13 +12,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from pictures import decoded, encoded, moving, values
+from still_frames import decoded, encoded, moving, values
 
 from clips import Identity, clip, packets, restored
 from whet.errors import MediaError
 from whet.runtime import open_session
-from whet.video.carried import carried
-from whet.video.fields import Copier
+from whet.video.decode.fields import Copier
+from whet.video.encode.carried import carried
 from whet.video.run import restore_video
 
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import decoded, encoded, moving, psnr, values
+from still_frames import decoded, encoded, moving, psnr, values
 
 from whet.runtime import Session, available, open_session
 from whet.video.run import restore_video

@@ -9,14 +9,14 @@ import av
 import numpy as np
 import pytest
 from av.codec.context import Flags
-from pictures import RATE, decoded, encoded, moving, values
+from still_frames import RATE, decoded, encoded, moving, values
 
 from clips import Identity
 from whet.errors import MediaError
 from whet.runtime import Session, open_session
-from whet.video.fields import combed, split, top_first, weave
+from whet.video.decode.fields import combed, split, top_first, weave
+from whet.video.decode.source import VideoSource
 from whet.video.run import restore_video
-from whet.video.source import VideoSource
 
 INTERLACED = Flags.interlaced_dct | Flags.interlaced_me
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from clips import Dim, Identity, clip, frame_times, packets, restored
 from whet.errors import MediaError
-from whet.video import segments as module
-from whet.video.concat import _decode_times
+from whet.video.encode import segments as module
+from whet.video.encode.concat import _decode_times
 
 SEGMENT = 6
 
@@ -185,7 +185,7 @@ def test_a_killed_process_loses_only_its_open_part(tmp_path: Path) -> None:
     program = (
         "import os, sys; sys.path[:0] = sys.argv[1:2]\n"
         "from clips import Dim, restored\n"
-        "from whet.video import segments; segments.SEGMENT_FRAMES = 6\n"
+        "from whet.video.encode import segments; segments.SEGMENT_FRAMES = 6\n"
         "class Killed(Dim):\n"
         "    def restore(self, image, strength=1.0):\n"
         "        return os._exit(9) if self.frames == 25 else super().restore(image, strength)\n"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clips import Identity, clip, restored
 from whet.errors import MediaError
 from whet.runtime import open_session
-from whet.video import segments
+from whet.video.encode import segments
 from whet.video.run import restore_video
 from whet.video.stabilise import BOUND, STILL, Stabiliser, stabilised
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from clips import Identity, clip, frame_times, packets, restored
-from whet.video.reading import open_input
+from whet.video.decode.reading import open_input
+from whet.video.decode.timeline import Timeline
 from whet.video.run import restore_video
-from whet.video.timeline import Timeline
 
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None,

@@ -27,10 +27,10 @@ from clips import (
     restored,
 )
 from whet.errors import MediaError
-from whet.video.encoding import CODECS, CONTAINERS
+from whet.video.decode.source import VideoSource
+from whet.video.encode.encoding import CODECS, CONTAINERS
+from whet.video.encode.sink import VideoSink
 from whet.video.run import default_target, restore_video
-from whet.video.sink import VideoSink
-from whet.video.source import VideoSource
 
 # --- Frames --------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ from whet.graph.yuv420_io import Colours, planar_model, rgb_of_yuv
 from whet.runtime import available, open_session, tiling
 from whet.runtime.session import ArtifactSession, PlanarSession
 from whet.runtime.yuv420 import Planes, from_blocks, to_blocks
+from whet.video.decode.source import VideoSource
 from whet.video.run import restore_video
-from whet.video.source import VideoSource
 
 Image = NDArray[np.uint8]
 MakePicture = Callable[..., Image]

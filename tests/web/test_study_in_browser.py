@@ -23,9 +23,9 @@ from studies import build_study
 
 from commandline import MakePicture
 from whet import image
-from whet.study.analysis import analyse
 from whet.study.design import Rating, completion, picture_name, session
 from whet.study.plan import DEGRADED, PICTURES, RUINED, SHARP, Plan
+from whet.study.statistics.analysis import analyse
 from whet.study.store import Store
 
 Visit = Callable[..., Any]

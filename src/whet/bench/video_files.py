@@ -18,8 +18,8 @@ from whet.bench.contestants import Contestant
 from whet.runtime import Session, open_session
 from whet.runtime.session import planar_session
 from whet.runtime.yuv420 import Planes
+from whet.video.decode.source import Frame, VideoSource
 from whet.video.run import restore_video
-from whet.video.source import Frame, VideoSource
 
 __all__ = ["PRESETS", "file_to_file"]
 

@@ -67,8 +67,8 @@ def _distil(
 
     from whet.data.demo import demo_bank, held_out_photos
     from whet.degrade.pictures import degraded_picture
-    from whet.distill.loop import Progress, fit
     from whet.distill.recipes import RECIPES
+    from whet.distill.training.loop import Progress, fit
     from whet.export.run import export_checkpoint
 
     recipe = RECIPES["quick"]
@@ -126,7 +126,7 @@ def _score(
     from whet.evaluate.restorers import opened
     from whet.evaluate.results import IDENTITY
     from whet.evaluate.score import evaluate
-    from whet.evaluate.suites import open_suite
+    from whet.evaluate.suites.opening import open_suite
 
     restorers: dict[str, Restorer] = {
         "distilled now": opened(str(trained)),

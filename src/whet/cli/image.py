@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whet.cli.console import bar, note, out
+from whet.cli.console import bar, note, out, with_remedy
 from whet.cli.options import AsJson, Model, Overwrite, Quiet, Runtime, Strength, Threads
-from whet.cli.remedies import with_remedy
 
 if TYPE_CHECKING:
     from whet.stills.jobs import Job

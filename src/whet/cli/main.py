@@ -18,12 +18,11 @@ import typer
 
 from whet.cli import study, workshop
 from whet.cli.bench import bench
-from whet.cli.console import note
+from whet.cli.console import note, with_remedy
 from whet.cli.demo import demo
 from whet.cli.image import image
 from whet.cli.live import live
 from whet.cli.models import models
-from whet.cli.remedies import with_remedy
 from whet.cli.serve import serve
 from whet.cli.video import video
 from whet.errors import WhetError

@@ -74,7 +74,7 @@ def say_how_long(session: Session, source: Path, *, resume: bool, quiet: bool) -
     estimate = getattr(session, "estimate_seconds", None)
     if estimate is None or quiet:
         return
-    from whet.video.source import VideoSource
+    from whet.video.decode.source import VideoSource
 
     video = VideoSource(source)
     try:

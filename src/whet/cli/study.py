@@ -143,9 +143,9 @@ def analyse(
     as_json: AsJson = False,
 ) -> None:
     """Screen the participants and score the methods; write tables, a plot and the ratings."""
-    from whet.study.analysis import analyse as analyse_ratings
     from whet.study.plan import read_plan
     from whet.study.report import to_markdown, write_result
+    from whet.study.statistics.analysis import analyse as analyse_ratings
 
     plan = read_plan(folder)
     store = _opened(folder, database)
@@ -197,8 +197,8 @@ def rehearse(
 ) -> None:
     """Say how sure a study will be, by simulated raters, before people are invited."""
     from whet.study.plan import SCALES, Display, Plan, read_plan
-    from whet.study.rehearsal import rehearse as try_out
-    from whet.study.simulate import Panel
+    from whet.study.statistics.rehearsal import rehearse as try_out
+    from whet.study.statistics.simulate import Panel
 
     if folder is not None:
         plan = read_plan(folder)
@@ -253,7 +253,7 @@ def _made(
     models: list[str], baselines: list[str], suite: str, photos: Path | None, limit: int | None
 ) -> Iterator[Stimulus]:
     from whet.evaluate.restorers import restorers
-    from whet.evaluate.suites import open_suite
+    from whet.evaluate.suites.opening import open_suite
     from whet.study.build import Stimulus
 
     methods = restorers(models, baselines)

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from whet.conditions import Condition
-from whet.degrade.jpeg import jpeg
+from whet.degrade.codecs.jpeg import jpeg
 from whet.degrade.motion import Motion, average_frames, draw_motions, path_length_px
 from whet.degrade.sensor import (
     Noise,

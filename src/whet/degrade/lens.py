@@ -10,8 +10,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from whet.conditions import Condition
+from whet.degrade.codecs.programs import Pixels, in_bytes
 from whet.degrade.one_by_one import jpeg_coding, log_uniform, saved_as_jpeg
-from whet.degrade.programs import Pixels, in_bytes
 from whet.degrade.sensor import to_linear
 
 __all__ = [

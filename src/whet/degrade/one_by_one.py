@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from whet.conditions import Condition
-from whet.degrade.programs import HALF_COLOUR, Pixels, jpeg_round_trip
+from whet.degrade.codecs.programs import HALF_COLOUR, Pixels, jpeg_round_trip
 
 __all__ = [
     "KERNELS",

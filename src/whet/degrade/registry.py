@@ -23,16 +23,16 @@ from numpy.random import Generator
 from torch import Tensor
 
 from whet.conditions import Condition
-from whet.degrade.archive import Archive
 from whet.degrade.blur import defocus, describe_defocus, describe_motion, move_object, shake
-from whet.degrade.call_native import CallNative
+from whet.degrade.codecs.archive import Archive
+from whet.degrade.codecs.call_native import CallNative
+from whet.degrade.codecs.resaved import Jpeg, Message, Oversharpened, Zoom
+from whet.degrade.codecs.video_call import call, describe_call
 from whet.degrade.lens import Lens
 from whet.degrade.one_by_one import Draw, one_by_one
-from whet.degrade.resaved import Jpeg, Message, Oversharpened, Zoom
 from whet.degrade.resize import equal_blur_px, imresize
 from whet.degrade.sensor import quantise
 from whet.degrade.text import Text
-from whet.degrade.video_call import call, describe_call
 from whet.errors import InputError
 
 __all__ = [

@@ -9,9 +9,9 @@ from numpy.random import Generator
 from PIL import Image
 
 from whet.conditions import Condition
+from whet.degrade.codecs.programs import Pixels, in_bytes, resized
 from whet.degrade.lens import blurred, disc_kernel, gaussian_kernel, noisy
 from whet.degrade.one_by_one import KERNELS, jpeg_coding, log_uniform, saved_as_jpeg
-from whet.degrade.programs import Pixels, in_bytes, resized
 from whet.degrade.resize import equal_blur_px
 
 __all__ = ["Text"]

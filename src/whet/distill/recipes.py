@@ -13,7 +13,7 @@ from typing import Any
 
 from whet.degrade.registry import DEGRADATIONS, EVERYDAY, FOUNDING_MIX
 from whet.distill.losses import FOUNDING_WEIGHTS, LOSSES
-from whet.distill.optimizers import OPTIMIZERS
+from whet.distill.training.optimizers import OPTIMIZERS
 from whet.errors import InputError
 from whet.models import MODELS, TEACHERS
 
@@ -40,7 +40,7 @@ class Recipe:
         mix: degradation -> share, for photographs degraded on the device.
         stages: crop and batch size over the run.
         steps: optimiser steps.
-        optimizer: key of ``whet.distill.optimizers.OPTIMIZERS``.
+        optimizer: key of ``whet.distill.training.optimizers.OPTIMIZERS``.
         learning_rate, final_rate: its rate after warm-up and at the end of the cosine.
         warmup_steps: linear warm-up.
         clip_norm: gradient norm limit; 0 for none.
@@ -50,7 +50,7 @@ class Recipe:
         vgg_every: compute terms that need VGG16 in every n-th step only, n times as heavily.
         taps: (student layer, teacher layer) pairs for the ``feature`` term.
         identity_start: let a fresh student start as the identity, see
-            :func:`whet.distill.start.start_as_identity`.
+            :func:`whet.distill.training.start.start_as_identity`.
         init: weights to start from, of the same student or a smaller one of its family, or ""
             for a fresh one.
         resize_px: squeeze every pair to this square beforehand, as only the founding run does.

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from whet.distill.inputs import TrainingInputs
-from whet.distill.loop import FitResult
 from whet.distill.recipes import Recipe
+from whet.distill.training.loop import FitResult
 from whet.errors import WhetError
 from whet.files import replacing
 from whet.version import __version__

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from whet.distill.checkpoint import latest
 from whet.distill.inputs import TrainingInputs, held_out_pictures, needs_teacher, training_bank
-from whet.distill.loop import FitResult, Progress, fit
 from whet.distill.losses import LOSSES
 from whet.distill.recipes import Recipe
 from whet.distill.record import Record, recorded
+from whet.distill.training.checkpoint import latest
+from whet.distill.training.loop import FitResult, Progress, fit
 from whet.distill.validate import Scores
 from whet.errors import InputError
 from whet.models import build_teacher
@@ -100,7 +100,7 @@ def run_recipe(
     Args:
         teacher_weights: checkpoint of the recipe's teacher; None takes the fetched one.
         vgg_weights: VGG16 file for perceptual terms; None takes the fetched one.
-        resume, max_minutes, on_step: see :func:`whet.distill.loop.fit`.
+        resume, max_minutes, on_step: see :func:`whet.distill.training.loop.fit`.
         threads: of PyTorch on the CPU.
 
     Raises:

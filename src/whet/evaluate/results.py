@@ -74,7 +74,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class PictureInfo:
-    """Where one picture comes from; see :class:`whet.evaluate.suites.Item`."""
+    """Where one picture comes from; see :class:`whet.evaluate.suites.opening.Item`."""
 
     name: str
     scene: str

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whet.degrade.programs import Pixels, in_bytes
+from whet.degrade.codecs.programs import Pixels, in_bytes
 from whet.errors import InputError, ModelError
 from whet.evaluate.results import Origin
 from whet.files import file_sha256

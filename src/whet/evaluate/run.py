@@ -9,7 +9,6 @@ from pathlib import Path
 from whet.data.sources import split_to_score
 from whet.errors import InputError, Kind
 from whet.evaluate.baselines import BASELINES, BEST_MASK, ORACLES, Restorer
-from whet.evaluate.catalogue import STANDARD, named
 from whet.evaluate.metrics import chosen as metrics_chosen
 from whet.evaluate.report.html import write_report
 from whet.evaluate.report.sheets import FOLDER
@@ -17,7 +16,8 @@ from whet.evaluate.restorers import restorers
 from whet.evaluate.results import Evaluation
 from whet.evaluate.score import Progress, scale_of
 from whet.evaluate.score import evaluate as evaluate_suites
-from whet.evaluate.suites import Suite, open_pairs, open_suite
+from whet.evaluate.suites.catalogue import STANDARD, named
+from whet.evaluate.suites.opening import Suite, open_pairs, open_suite
 from whet.evaluate.windows import centred, resized
 from whet.files import reason
 
@@ -54,7 +54,7 @@ def compare(
 
     Args:
         models: names of shipped models or paths of model files; the first leads.
-        suites: keys of :data:`~whet.evaluate.catalogue.SUITES` or of ``FAMILIES``, or "all";
+        suites: keys of :data:`~whet.evaluate.suites.catalogue.SUITES` or of ``FAMILIES``, or "all";
             none means the family "standard", or no suite when ``pairs`` are given without
             ``photos``.
         photos: photographs for these suites; None takes those that come with whet.

@@ -20,7 +20,7 @@ from whet.evaluate.results import (
     SuiteResult,
     summarise,
 )
-from whet.evaluate.suites import Item, Suite
+from whet.evaluate.suites.opening import Item, Suite
 from whet.evaluate.triplets import Gallery
 from whet.metrics import METRICS, Accumulator, Metric
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.data.scenes import stable_hash
-from whet.evaluate.suites import Item
+from whet.evaluate.suites.opening import Item
 
 __all__ = ["CROP_HEIGHT", "CROP_WIDTH", "Gallery", "Triplet", "most_degraded"]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from whet.degrade.programs import Pixels
-from whet.evaluate.suites import Item, Suite
+from whet.degrade.codecs.programs import Pixels
+from whet.evaluate.suites.opening import Item, Suite
 
 __all__ = ["centred", "resized"]
 

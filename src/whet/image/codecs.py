@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from whet.image import avif, heif, jp2, jpeg, jxl, pillow, png, pnm, tiff, tiff_write
 from whet.image.fit import Holds
+from whet.image.formats import avif, heif, jp2, jpeg, jxl, pillow, png, pnm, tiff, tiff_write
 from whet.image.metadata import Picture
 
 __all__ = ["FORMATS", "Format", "sniff"]

@@ -12,7 +12,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from whet.graph.yuv420_io import Colours
 from whet.runtime.yuv420 import FORMATS, Planes
-from whet.video.rgb import colours, is_rgb
+from whet.video.decode.rgb import colours, is_rgb
 
 __all__ = ["Form", "ToPlanes", "even", "split"]
 

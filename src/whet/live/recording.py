@@ -25,8 +25,8 @@ from whet.errors import MediaError
 from whet.files import reason
 from whet.live.picture import Form, even
 from whet.runtime.yuv420 import Planes
-from whet.video.encoding import CODECS
-from whet.video.reading import why
+from whet.video.decode.reading import why
+from whet.video.encode.encoding import CODECS
 
 __all__ = ["FORMATS", "STREAMS", "LiveEncoding", "recording", "streaming"]
 

@@ -12,7 +12,7 @@ from whet.live.picture import Form
 from whet.live.sources import Clock
 from whet.runtime.session import planar_session
 from whet.runtime.yuv420 import FORMATS, Planes
-from whet.video.rgb import RgbWay
+from whet.video.decode.rgb import RgbWay
 from whet.video.stabilise import Stabiliser
 
 if TYPE_CHECKING:

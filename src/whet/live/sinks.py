@@ -24,7 +24,7 @@ from whet.files import check_target
 from whet.live.picture import Form, even
 from whet.live.recording import FORMATS, STREAMS, LiveEncoding, recording, streaming
 from whet.runtime.yuv420 import Planes
-from whet.video.rgb import RgbWay
+from whet.video.decode.rgb import RgbWay
 
 __all__ = ["QUIT", "SPLIT", "LiveSink", "OpenSink", "sink_for"]
 

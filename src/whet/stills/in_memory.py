@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from whet.errors import InputError
 from whet.image import Metadata, Picture, read, write
+from whet.image.formats.pillow import picture_of
 from whet.image.metadata import from_array, to_array, to_floats
-from whet.image.pillow import picture_of
 from whet.runtime import Session
 from whet.stills.files import restore_file, restore_picture
 from whet.stills.jobs import Job, plan

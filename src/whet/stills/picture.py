@@ -14,9 +14,9 @@ from whet import image
 from whet.errors import ImageError, Kind
 from whet.files import replacing
 from whet.image import Picture, Pixels
+from whet.image.formats.tiff import TiffBands
+from whet.image.formats.tiff_write import regrouped, write_bands
 from whet.image.sound import sound
-from whet.image.tiff import TiffBands
-from whet.image.tiff_write import regrouped, write_bands
 from whet.image.xmp import marked
 from whet.runtime.tiling import restore_bands
 from whet.version import __version__

@@ -4,18 +4,18 @@ A study is a folder: ``study.json`` (the plan), ``pictures/`` under names that t
 nothing, and, unless a database is named, ``ratings.sqlite``. The parts, in the
 order in which they are used::
 
-    plan.py        Plan: everything that is fixed before the first participant
-    build.py       build(): pictures in, a study folder out
-    design.py      session(plan, number): the trials of one participant, in order
-    store.py       Store: participants and their ratings in a database
-    screening.py   who is left out, and by which rule
-    scores.py      maximum-likelihood scores, Bradley-Terry
-    inference.py   means, intervals, paired tests
-    analysis.py    analyse(plan, ratings): all of it, as one Result (result.py)
-    report.py      Result -> JSON, Markdown, CSV, plots
-    standing.py    who is how far, who would be left out, who may be paid
-    simulate.py    raters whose truth is known, to test the rest
-    rehearsal.py   a design tried out on them, before anybody is asked
+    plan.py                  Plan: everything that is fixed before the first participant
+    build.py                 build(): pictures in, a study folder out
+    design.py                session(plan, number): the trials of one participant, in order
+    store.py                 Store: participants and their ratings in a database
+    statistics/screening.py  who is left out, and by which rule
+    statistics/scores.py     maximum-likelihood scores, Bradley-Terry
+    statistics/inference.py  means, intervals, paired tests
+    statistics/analysis.py   analyse(plan, ratings): all of it, as one Result (result.py)
+    report.py                Result -> JSON, Markdown, CSV, plots
+    standing.py              who is how far, who would be left out, who may be paid
+    statistics/simulate.py   raters whose truth is known, to test the rest
+    statistics/rehearsal.py  a design tried out on them, before anybody is asked
 
 What a web server does with it (:mod:`whet.web.study.routes` is one)::
 

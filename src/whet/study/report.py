@@ -13,9 +13,9 @@ from typing import Any
 from whet.errors import InputError, Kind
 from whet.files import reason, replacing
 from whet.study.design import Rating
-from whet.study.inference import Estimate
 from whet.study.plan import PROTOCOLS
-from whet.study.result import Result
+from whet.study.statistics.inference import Estimate
+from whet.study.statistics.result import Result
 
 __all__ = ["FILES", "plot", "to_markdown", "write_result"]
 
@@ -47,7 +47,7 @@ def write_result(
     """Write all of :data:`FILES`, and a plot where matplotlib is installed.
 
     Args:
-        result: of :func:`whet.study.analysis.analyse`.
+        result: of :func:`whet.study.statistics.analysis.analyse`.
         ratings: what it came from, for ratings.csv: everything needed to compute it anew.
         folder: created where missing.
         overwrite: whether files of an earlier analysis may be replaced.

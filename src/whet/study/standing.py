@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from whet.study.analysis import by_participant, left_out
 from whet.study.design import Rating, completion
 from whet.study.participant import Participant
 from whet.study.plan import Plan
+from whet.study.statistics.analysis import by_participant, left_out
 
 __all__ = ["Standing", "standings", "to_text"]
 

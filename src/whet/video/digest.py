@@ -9,8 +9,8 @@ import av
 
 from whet.errors import MediaError
 from whet.files import replacing
-from whet.video.decoding import video_stream
-from whet.video.reading import open_input
+from whet.video.decode.decoding import video_stream
+from whet.video.decode.reading import open_input
 
 __all__ = ["digest_path", "write_digest"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from whet.runtime.session import PlanarSession, planar_session
 from whet.runtime.yuv420 import Planes
+from whet.video.decode.source import Frame, VideoSource
 from whet.video.sharpness_gate import Gate
-from whet.video.source import Frame, VideoSource
 from whet.video.stabilise import Stabiliser
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import av
 import av.error
 
 from whet.errors import MediaError
-from whet.video.carried import carried
-from whet.video.decoding import video_stream
-from whet.video.reading import is_cover, open_input
-from whet.video.source import VideoSource
+from whet.video.decode.decoding import video_stream
+from whet.video.decode.reading import is_cover, open_input
+from whet.video.decode.source import VideoSource
+from whet.video.encode.carried import carried
 
 __all__ = ["Inventory", "facts", "inventory"]
 

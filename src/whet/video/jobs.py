@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whet.errors import MediaError
-from whet.video.encoding import CONTAINERS, codec_named
+from whet.video.encode.encoding import CONTAINERS, codec_named
 
 __all__ = ["SUFFIXES", "Job", "default_suffix", "default_target", "plan"]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from whet.video.decode.source import Frame, Item, VideoSource
 from whet.video.frames import FrameRestorer, Treatment
-from whet.video.source import Frame, Item, VideoSource
 
 if TYPE_CHECKING:
     from whet.runtime import Session

@@ -13,13 +13,13 @@ import numpy as np
 from whet.errors import MediaError
 from whet.files import replacing
 from whet.runtime.yuv420 import Planes
+from whet.video.decode.reading import Span, why
+from whet.video.decode.rgb import RgbWay
+from whet.video.decode.source import Frame, Item, VideoSource
+from whet.video.encode.segments import SEGMENT_FRAMES
 from whet.video.frames import Treatment
 from whet.video.pipeline import run
-from whet.video.reading import Span, why
-from whet.video.rgb import RgbWay
-from whet.video.segments import SEGMENT_FRAMES
 from whet.video.sharpness_gate import Gate
-from whet.video.source import Frame, Item, VideoSource
 
 if TYPE_CHECKING:
     from whet.runtime import Session

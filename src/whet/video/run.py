@@ -1,7 +1,7 @@
 """A video through a session, from file to file.
 
 Nothing is written but the result; a run that may be interrupted and go on keeps
-its encoded segments beside it, see :mod:`whet.video.segments`.
+its encoded segments beside it, see :mod:`whet.video.encode.segments`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import av.error
 from whet.errors import Kind, MediaError
 from whet.files import replacing
 from whet.runtime.session import check_strength
-from whet.video import segments
-from whet.video.concat import join
+from whet.video.decode.reading import Span, why
+from whet.video.decode.source import VideoSource
 from whet.video.digest import write_digest
-from whet.video.encoding import CONTAINERS, SAME, Container, Encoding, usual_codec
+from whet.video.encode import segments
+from whet.video.encode.concat import join
+from whet.video.encode.encoding import CONTAINERS, SAME, Container, Encoding, usual_codec
+from whet.video.encode.segments import SegmentsSink, fingerprint, remove_segments, segments_folder
+from whet.video.encode.sink import VideoSink
 from whet.video.frames import Treatment
 from whet.video.inventory import inventory
 from whet.video.jobs import default_target
 from whet.video.pipeline import Outcome, Sink, run
-from whet.video.reading import Span, why
-from whet.video.segments import SegmentsSink, fingerprint, remove_segments, segments_folder
 from whet.video.sharpness_gate import Gate
-from whet.video.sink import VideoSink
-from whet.video.source import VideoSource
 
 if TYPE_CHECKING:
     from whet.runtime import Session

@@ -22,7 +22,7 @@ from whet.evaluate.report.charts import curves, ticks
 from whet.evaluate.report.html import to_html, to_markdown, write_report
 from whet.evaluate.results import Evaluation, summarise
 from whet.evaluate.score import evaluate
-from whet.evaluate.suites import Item, Suite
+from whet.evaluate.suites.opening import Item, Suite
 from whet.evaluate.windows import resized
 
 Pixels = NDArray[np.uint8]

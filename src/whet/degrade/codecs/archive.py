@@ -15,11 +15,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from whet.conditions import Condition
-from whet.degrade.call_native import moved_views
+from whet.degrade.codecs.call_native import moved_views
+from whet.degrade.codecs.programs import Pixels, in_bytes
+from whet.degrade.codecs.video_codecs import Coding, code, decode
 from whet.degrade.lens import blurred, convolved, gaussian_kernel
 from whet.degrade.one_by_one import log_uniform
-from whet.degrade.programs import Pixels, in_bytes
-from whet.degrade.video_codecs import Coding, code, decode
 
 __all__ = ["Archive"]
 

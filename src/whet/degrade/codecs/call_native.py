@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whet.conditions import Condition
+from whet.degrade.codecs.programs import Pixels, in_bytes, resized
+from whet.degrade.codecs.video_codecs import Coding, code, decode
 from whet.degrade.lens import blurred, gaussian_kernel
 from whet.degrade.one_by_one import KERNELS, log_uniform
-from whet.degrade.programs import Pixels, in_bytes, resized
 from whet.degrade.resize import equal_blur_px
-from whet.degrade.video_codecs import Coding, code, decode
 
 __all__ = ["CallNative", "draw_coding", "moved_views"]
 

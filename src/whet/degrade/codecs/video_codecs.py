@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from whet.degrade.programs import Pixels
+from whet.degrade.codecs.programs import Pixels
 
 __all__ = ["DECODERS", "Coding", "code", "decode"]
 

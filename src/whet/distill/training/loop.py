@@ -21,15 +21,15 @@ from torch import Tensor, nn
 
 from whet.data.batch import Bank, Batch
 from whet.degrade.pictures import HeldOut
-from whet.distill import checkpoint
-from whet.distill.ahead import BatchesAhead
-from whet.distill.optimizers import OPTIMIZERS
-from whet.distill.pace import Pace, Speed, choose, machine
 from whet.distill.recipes import Recipe
-from whet.distill.resuming import differences, fingerprint
-from whet.distill.schedule import follow, learning_rate
-from whet.distill.start import fresh_student
 from whet.distill.task import DistillationTask
+from whet.distill.training import checkpoint
+from whet.distill.training.ahead import BatchesAhead
+from whet.distill.training.optimizers import OPTIMIZERS
+from whet.distill.training.pace import Pace, Speed, choose, machine
+from whet.distill.training.resuming import differences, fingerprint
+from whet.distill.training.schedule import follow, learning_rate
+from whet.distill.training.start import fresh_student
 from whet.distill.validate import Scores, validate
 from whet.errors import InputError, ModelError
 from whet.files import replacing
@@ -60,7 +60,7 @@ class FitResult:
     seconds: training time over all sittings.
     pace: how it was computed, and what was tried.
     speed: ``mpx_per_s_core`` and ``peak_share`` of this sitting's steps, see
-        :class:`whet.distill.pace.Speed`.
+        :class:`whet.distill.training.pace.Speed`.
     """
 
     student: nn.Module

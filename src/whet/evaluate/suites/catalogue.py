@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whet.degrade.programs import jpeg_round_trip
-from whet.evaluate.clips import CALL_H264, CALL_VP9, SCORED, Coding, coded, ordinary
-from whet.evaluate.fixed import half_spoilt, message, oversharpened, soft, zoomed
+from whet.degrade.codecs.programs import jpeg_round_trip
+from whet.evaluate.suites.clips import CALL_H264, CALL_VP9, SCORED, Coding, coded, ordinary
+from whet.evaluate.suites.fixed import half_spoilt, message, oversharpened, soft, zoomed
 
 __all__ = ["FAMILIES", "STANDARD", "SUITES", "SuiteSpec", "View", "named"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whet.errors import DataError
-from whet.evaluate.fixed import soft
+from whet.evaluate.suites.fixed import soft
 
 __all__ = ["CALL_H264", "CALL_VP9", "FRAMES", "SCORED", "Coding", "coded", "ordinary", "pan"]
 
@@ -38,7 +38,7 @@ class Coding:
     """How a clip is coded.
 
     Attributes:
-        codec: a key of ``whet.degrade.video_codecs.DECODERS``.
+        codec: a key of ``whet.degrade.codecs.video_codecs.DECODERS``.
         options: of the encoder.
         sigma_px: of a Gaussian that softens the frames before, 0 for none.
     """
@@ -93,7 +93,7 @@ def coded(frames: Pixels, coding: Coding) -> Pixels:
     Raises:
         DataError: the codec is missing from this build of FFmpeg, or dropped frames.
     """
-    from whet.degrade import video_codecs
+    from whet.degrade.codecs import video_codecs
 
     soft_frames = [
         soft(frame, 0, sigma_px=coding.sigma_px) if coding.sigma_px else frame for frame in frames

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-from whet.degrade.programs import Pixels, in_bytes, jpeg_round_trip, resized
+from whet.degrade.codecs.programs import Pixels, in_bytes, jpeg_round_trip, resized
 from whet.evaluate.gaussian import gaussian
 
 __all__ = ["half_spoilt", "message", "oversharpened", "soft", "zoomed"]

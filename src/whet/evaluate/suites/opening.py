@@ -5,7 +5,7 @@ degraded version of a photograph depends on the photograph's name and the suite
 alone, so two runs, on two machines, with more or fewer photographs, score the
 same pixels (up to one level where a codec rounds).
 
-A new synthetic suite is one line in :data:`whet.evaluate.catalogue.SUITES`.
+A new synthetic suite is one line in :data:`whet.evaluate.suites.catalogue.SUITES`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 from whet.data.scenes import stable_hash
 from whet.data.sources import Pair, list_pairs
 from whet.errors import DataError, InputError, MissingExtraError
-from whet.evaluate import pages
-from whet.evaluate.catalogue import FAMILIES, SUITES, SuiteSpec, View, Views
-from whet.evaluate.clips import clip_files, halved_clip, pan
+from whet.evaluate.suites import pages
+from whet.evaluate.suites.catalogue import FAMILIES, SUITES, SuiteSpec, View, Views
+from whet.evaluate.suites.clips import clip_files, halved_clip, pan
 from whet.image import read
 
 __all__ = ["SUITES", "Item", "Suite", "open_pairs", "open_suite"]
 
 Pixels = NDArray[np.uint8]
 
-HELD_OUT = Path(__file__).resolve().parent.parent / "demo_data" / "heldout"
+HELD_OUT = Path(__file__).resolve().parents[2] / "demo_data" / "heldout"
 """Photographs that come with whet and are in no training set."""
 MOST_CLIPS = 6
 

@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from whet.image import pillow
 from whet.image.exif import without_prefix
+from whet.image.formats import pillow
 from whet.image.isobmff import beside, cicp_of, depth_of, light_of, read_boxes
 from whet.image.isobmff_items import with_items
 from whet.image.metadata import Cicp, Metadata, Picture, from_array, to_array

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import ImageError, Kind
-from whet.image import photoshop, pillow, xmp
-from whet.image.jpeg_scan import is_whole
+from whet.image import photoshop, xmp
+from whet.image.formats import pillow
+from whet.image.formats.jpeg_scan import is_whole
 from whet.image.metadata import Metadata, Picture, check_size, from_array, to_array
 from whet.image.notes import SEALED, damaged_part
 

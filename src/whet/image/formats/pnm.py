@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from whet.image import pillow
+from whet.image.formats import pillow
 from whet.image.metadata import Metadata, Picture, check_size, from_array, to_array
 
 __all__ = ["decode", "encode"]

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import ImageError, Kind
-from whet.image import pillow
 from whet.image.exif import chain_length
+from whet.image.formats import pillow
+from whet.image.formats.tiff_tags import read_metadata
 from whet.image.metadata import (
     Picture,
     Pixels,
@@ -25,7 +26,6 @@ from whet.image.metadata import (
     from_array,
     from_floats,
 )
-from whet.image.tiff_tags import read_metadata
 
 __all__ = ["TiffBands", "decode"]
 

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from whet.image.exif import read_directories
+from whet.image.formats.tiff_tags import append_directories, extra_tags
 from whet.image.metadata import Metadata, Picture, Pixels, to_floats, to_gray
-from whet.image.tiff_tags import append_directories, extra_tags
 
 __all__ = ["encode", "regrouped", "write_bands"]
 

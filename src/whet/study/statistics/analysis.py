@@ -9,7 +9,7 @@ Four numbers stand for each condition of a category study, and say different thi
 * **DMOS**: per participant and scene, rating minus rating of the hidden reference
   plus the top of the scale (ITU-T P.910, ACR-HR, differential viewer scores).
 * **Recovered**: maximum likelihood with bias and inconsistency of each
-  participant (:func:`whet.study.scores.fit_raters`). Its interval adds the
+  participant (:func:`whet.study.statistics.scores.fit_raters`). Its interval adds the
   variance of the bias over N to the model's own, so that it, too, speaks of
   other people.
 
@@ -30,9 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import InputError
-from whet.study import screening
 from whet.study.design import Rating
-from whet.study.inference import (
+from whet.study.plan import SHARP, Plan
+from whet.study.statistics import screening
+from whet.study.statistics.inference import (
     Contrast,
     Estimate,
     contrast,
@@ -42,9 +43,8 @@ from whet.study.inference import (
     two_sided,
     within_intervals,
 )
-from whet.study.plan import SHARP, Plan
-from whet.study.result import ItemScore, Preference, Rater, Result, Score
-from whet.study.scores import RaterModel, Strengths, bradley_terry, fit_raters
+from whet.study.statistics.result import ItemScore, Preference, Rater, Result, Score
+from whet.study.statistics.scores import RaterModel, Strengths, bradley_terry, fit_raters
 
 __all__ = ["analyse", "by_participant", "left_out"]
 
@@ -108,7 +108,7 @@ def by_participant(
 
 
 def left_out(plan: Plan, by_rater: ByRater, *, screen: bool = True) -> dict[int, str]:
-    """Return who does not count, and by which rule; see :mod:`whet.study.screening`."""
+    """Return who does not count, and by which rule; see :mod:`whet.study.statistics.screening`."""
     rejected = screening.unfinished(plan, by_rater)
     if screen:
         for rule in (screening.hasty, partial(screening.inattentive, plan)):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from whet.errors import InputError
-from whet.study.analysis import analyse
-from whet.study.inference import Estimate
 from whet.study.plan import Plan
-from whet.study.result import Result
-from whet.study.simulate import Panel, Truth, draw_truth, simulate
+from whet.study.statistics.analysis import analyse
+from whet.study.statistics.inference import Estimate
+from whet.study.statistics.result import Result
+from whet.study.statistics.simulate import Panel, Truth, draw_truth, simulate
 
 __all__ = ["ESTIMATORS", "Rehearsal", "rehearse"]
 
@@ -22,7 +22,7 @@ ESTIMATORS: Mapping[str, str] = {
     "recovered": "recovered",
     "MOS": "mos",
 }
-"""Name in reports -> field of :class:`~whet.study.result.Score`."""
+"""Name in reports -> field of :class:`~whet.study.statistics.result.Score`."""
 
 
 @dataclass

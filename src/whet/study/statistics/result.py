@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from whet.study.inference import Contrast, Estimate
+from whet.study.statistics.inference import Contrast, Estimate
 
 __all__ = ["ItemScore", "Preference", "Rater", "Result", "Score"]
 
 
 @dataclass(frozen=True)
 class Score:
-    """One condition of a category study; see :mod:`whet.study.analysis` for the estimates.
+    """One condition of a category study, as :mod:`whet.study.statistics.analysis` estimates it.
 
     Attributes:
         condition: "degraded", a method, or "sharp".

@@ -10,7 +10,7 @@ import av
 import av.error
 
 from whet.errors import Kind, MediaError
-from whet.video.reading import is_cover
+from whet.video.decode.reading import is_cover
 
 __all__ = ["MAX_FRAME_PX", "Decoder", "counted", "video_stream"]
 

@@ -16,8 +16,8 @@ from av.stream import Discard
 
 from whet.errors import Kind, MediaError
 from whet.files import reason
-from whet.video.animation import webp_as_video
-from whet.video.timeline import Timeline, move
+from whet.video.decode.animation import webp_as_video
+from whet.video.decode.timeline import Timeline, move
 
 __all__ = ["Span", "count_packets", "end_s", "is_cover", "open_input", "packets", "when_s", "why"]
 

@@ -22,7 +22,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from whet.image import Pixels
-from whet.video.fields import lines, split, weave
+from whet.video.decode.fields import lines, split, weave
 
 __all__ = ["TO_RGB", "RgbWay", "add_change", "colours", "is_rgb", "matrix_for", "overwrite"]
 

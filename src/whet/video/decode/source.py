@@ -21,13 +21,13 @@ from whet.errors import Kind, MediaError
 from whet.graph.yuv420_io import Colours
 from whet.image import Pixels
 from whet.runtime.yuv420 import FORMATS, Planes
-from whet.video.alpha import opaque
-from whet.video.decoding import Decoder, counted, video_stream
-from whet.video.fields import CombFinder, Deinterlacer
+from whet.video.decode.alpha import opaque
+from whet.video.decode.decoding import Decoder, counted, video_stream
+from whet.video.decode.fields import CombFinder, Deinterlacer
+from whet.video.decode.reading import Span, count_packets, end_s, open_input, packets
+from whet.video.decode.rgb import RgbWay, colours, is_rgb
+from whet.video.decode.timeline import Timeline
 from whet.video.length import file_end_s, stated_end_s
-from whet.video.reading import Span, count_packets, end_s, open_input, packets
-from whet.video.rgb import RgbWay, colours, is_rgb
-from whet.video.timeline import Timeline
 
 __all__ = ["Frame", "Item", "VideoSource"]
 

@@ -11,12 +11,12 @@ import av
 import av.error
 
 from whet.errors import MediaError
-from whet.video.encoding import Encoding
-from whet.video.reading import open_input, packets
-from whet.video.segments import Segment
-from whet.video.sink import VideoSink
-from whet.video.source import VideoSource
-from whet.video.timeline import Timeline
+from whet.video.decode.reading import open_input, packets
+from whet.video.decode.source import VideoSource
+from whet.video.decode.timeline import Timeline
+from whet.video.encode.encoding import Encoding
+from whet.video.encode.segments import Segment
+from whet.video.encode.sink import VideoSink
 
 __all__ = ["join"]
 

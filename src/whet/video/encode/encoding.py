@@ -174,7 +174,7 @@ def usual_codec(source: Any, container: Container) -> str:
     """Return the codec that suits a source: no depth and no fields are to be lost.
 
     Args:
-        source: an open :class:`~whet.video.source.VideoSource`.
+        source: an open :class:`~whet.video.decode.source.VideoSource`.
         container: to write.
     """
     if container.format == "webm":

@@ -7,8 +7,8 @@ from typing import Any
 
 import av
 
-from whet.video.alpha import has_alpha
-from whet.video.rgb import is_rgb
+from whet.video.decode.alpha import has_alpha
+from whet.video.decode.rgb import is_rgb
 
 __all__ = ["pixel_format"]
 
@@ -38,7 +38,7 @@ def pixel_format(source: Any, encoder: Any, container: str) -> tuple[str, tuple[
     """Choose a format.
 
     Args:
-        source: an open :class:`~whet.video.source.VideoSource`.
+        source: an open :class:`~whet.video.decode.source.VideoSource`.
         encoder: FFmpeg's codec.
         container: FFmpeg's name of the container.
 

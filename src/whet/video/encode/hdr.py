@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from whet.video.carried import carried
+from whet.video.encode.carried import carried
 
 __all__ = ["light_options"]
 

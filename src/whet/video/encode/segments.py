@@ -31,9 +31,9 @@ from av.format import Flags as FormatFlags
 from whet.errors import Kind, MediaError
 from whet.files import replacing
 from whet.version import __version__
-from whet.video.encoding import Container, Encoding
-from whet.video.sink import VideoSink
-from whet.video.source import Frame, Item, VideoSource
+from whet.video.decode.source import Frame, Item, VideoSource
+from whet.video.encode.encoding import Container, Encoding
+from whet.video.encode.sink import VideoSink
 
 if TYPE_CHECKING:
     from whet.artifact import Card
@@ -118,7 +118,7 @@ class SegmentsSink:
 
     Attributes:
         segments: the finished ones.
-        notes: see :class:`~whet.video.sink.VideoSink`.
+        notes: see :class:`~whet.video.encode.sink.VideoSink`.
 
     Raises:
         MediaError: the folder holds another run's segments, or cannot be written.
@@ -157,7 +157,7 @@ class SegmentsSink:
         return sum(segment.passed for segment in self.segments)
 
     def write(self, item: Item) -> None:
-        """Encode a frame; other packets wait for :func:`~whet.video.concat.join`."""
+        """Encode a frame; other packets wait for :func:`~whet.video.encode.concat.join`."""
         if not isinstance(item, Frame):
             return
         if self._open is None:

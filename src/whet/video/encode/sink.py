@@ -16,16 +16,16 @@ from av.video.reformatter import ColorRange
 
 from whet.errors import MediaError
 from whet.runtime.yuv420 import FORMATS, Planes
-from whet.video.alpha import has_alpha
-from whet.video.carried import carried, turn_like
-from whet.video.decoding import counted
-from whet.video.encoding import CODECS, Encoding, encoder_for
-from whet.video.fields import Copier, top_first
-from whet.video.formats import pixel_format
-from whet.video.hdr import light_options
-from whet.video.rgb import RgbWay, is_rgb, overwrite
-from whet.video.source import Frame, Item, VideoSource
-from whet.video.streams import kept_metadata, lanes
+from whet.video.decode.alpha import has_alpha
+from whet.video.decode.decoding import counted
+from whet.video.decode.fields import Copier, top_first
+from whet.video.decode.rgb import RgbWay, is_rgb, overwrite
+from whet.video.decode.source import Frame, Item, VideoSource
+from whet.video.encode.carried import carried, turn_like
+from whet.video.encode.encoding import CODECS, Encoding, encoder_for
+from whet.video.encode.formats import pixel_format
+from whet.video.encode.hdr import light_options
+from whet.video.encode.streams import kept_metadata, lanes
 
 __all__ = ["VideoSink"]
 

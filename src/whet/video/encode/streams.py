@@ -14,8 +14,8 @@ import av
 import av.error
 
 from whet.errors import Kind, MediaError
-from whet.video.encoding import Encoding
-from whet.video.reading import is_cover, open_input
+from whet.video.decode.reading import is_cover, open_input
+from whet.video.encode.encoding import Encoding
 
 __all__ = ["Lane", "kept_metadata", "lanes"]
 
@@ -125,7 +125,7 @@ def lanes(output: Any, source: Any, encoding: Encoding, notes: list[str]) -> dic
 
     Args:
         output: not begun yet.
-        source: an open :class:`~whet.video.source.VideoSource`.
+        source: an open :class:`~whet.video.decode.source.VideoSource`.
         encoding: how.
         notes: takes what is lost, in sentences.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whet.errors import MediaError
-from whet.video.source import VideoSource
+from whet.video.decode.source import VideoSource
 from whet.web.problems import RefusedError
 
 __all__ = ["HEAD_BYTES", "Kind", "Shape", "kind_of", "shape_of"]

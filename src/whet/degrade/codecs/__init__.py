@@ -1,0 +1,1 @@
+"""What real codecs and programs do to pictures."""

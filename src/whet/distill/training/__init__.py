@@ -1,0 +1,1 @@
+"""The loop: steps, their order and pace, and how a run is stopped and goes on."""

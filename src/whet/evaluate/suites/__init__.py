@@ -1,0 +1,1 @@
+"""What is scored: pictures and clips, the same on every run."""

@@ -1,0 +1,1 @@
+"""From ratings to numbers with intervals, and studies tried out on simulated raters."""

@@ -1,0 +1,1 @@
+"""A video file read: frames as they are, and everything beside them."""

@@ -1,0 +1,1 @@
+"""A video file written: frames encoded, everything else as it was."""
