@@ -23,6 +23,19 @@ telemetry.silence()
 Image = NDArray[np.uint8]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the full tier unless it is asked for."""
+    if not config.getoption("--full"):
+        later = pytest.mark.skip(reason="takes minutes; pytest --full runs it")
+        for item in items:
+            if item.get_closest_marker("full"):
+                item.add_marker(later)
+
+
 def photograph_like(height: int, width: int, seed: int = 0) -> Image:
     """Return uint8 HWC with a photograph's 1/f spectrum, a hard edge, black and white."""
     rng = np.random.default_rng(seed)
