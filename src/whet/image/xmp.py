@@ -47,6 +47,8 @@ _EMPTY = (
 
 def _parsed(packet: bytes) -> minidom.Document | None:
     """Return the document, or None for what is no XML or declares entities, as bombs do."""
+    if packet[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        packet = packet.decode("utf-16", "replace").encode()
     if b"<!" in packet and (b"<!DOCTYPE" in packet or b"<!ENTITY" in packet):
         return None
     try:
@@ -126,7 +128,9 @@ def _remove(holder: minidom.Element, one: minidom.Attr | minidom.Element) -> Non
 
 def orientation_of(packet: bytes | None) -> int | None:
     """Return the orientation, 1 to 8, that a packet states; None where it states none."""
-    document = _parsed(packet) if packet and b"Orientation" in packet else None
+    # Most packets say nothing of it, and need not be parsed; in UTF-16 every other byte is 0.
+    stated = packet is not None and b"Orientation" in packet.replace(b"\0", b"")
+    document = _parsed(packet) if packet and stated else None
     text = _text(_find(document, _TIFF, "Orientation")).strip() if document else ""
     return int(text) if text in set("12345678") and text else None
 
