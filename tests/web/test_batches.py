@@ -181,16 +181,16 @@ def test_models_are_offered_in_words_with_one_time_each(home: str, visit: Visit)
     for word in ("fast", "balanced", "best"):
         expect(page.get_by_role("radio", name=re.compile(f"^{word}"))).to_be_visible(**SOON)
     times = page.locator("#models span")
-    expect(times.last).to_have_text(re.compile(r"s/megapixel"), **SOON)
+    expect(times.nth(2)).to_have_text(re.compile(r"s/megapixel"), **SOON)
     expect(times.first).to_have_text(re.compile(r"s/megapixel"), **SOON)
-    shown = times.all_inner_texts()
-    for option in page.locator("#models input").all():
+    shown = times.all_inner_texts()[:3]
+    for option in page.locator("#models input").all()[:3]:
         option.check()
         expect(page.locator("#facts")).to_have_text(re.compile(r"(^|, )restored"), **SOON)
     page.reload()
     page.click("#example")
     expect(times.first).to_have_text(re.compile(r"s/megapixel"), **SOON)
-    assert times.all_inner_texts() == shown
+    assert times.all_inner_texts()[:3] == shown
 
 
 def test_the_page_opens_on_what_changed_most_at_full_size(

@@ -16,7 +16,7 @@ export async function listModels() {
   if (!list.querySelector("input")) list.append(...found.map((entry) => option(entry, found.length === 1)));
   for (const { name, seconds_per_mpx: pace } of found)
     list.querySelector(`[value="${name}"]`).parentElement.querySelector("span").textContent = pace
-      ? `${pace.toPrecision(2)} s/megapixel`
+      ? `${pace.toPrecision(2)}\u00a0s/megapixel`
       : "measuring …";
   await listHeavy();
   if (found.some((entry) => !entry.seconds_per_mpx)) setTimeout(() => listModels().catch(() => {}), AGAIN_MS);
