@@ -154,6 +154,23 @@ def test_every_path_that_is_named_exists() -> None:
     assert [(document, path) for document, path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_link_leads_somewhere() -> None:
+    links = [
+        (document, target)
+        for document in DOCUMENTS
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text("utf-8"))
+        if "://" not in target and not target.startswith("mailto:")
+    ]
+    assert links
+    dead = [(d.name, target) for d, target in links if not (d.parent / target).exists()]
+    assert dead == []
+
+
+def test_the_index_names_every_document() -> None:
+    named = set(re.findall(r"\]\(([\w-]+\.md)\)", text("docs/README.md")))
+    assert named == {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+
+
 def test_every_script_has_its_line() -> None:
     described = re.findall(r"^- `([\w.]+)`: \S", text("scripts/README.md"), re.MULTILINE)
     assert sorted(described) == sorted(p.name for p in ROOT.glob("scripts/*.py"))
