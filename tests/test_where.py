@@ -36,13 +36,3 @@ def test_names_of_folder_and_file_give_most_answers_away() -> None:
     assert len(found) >= 66
     told = [q for q, file, _ in found if stems(q) & stems(file.replace("_", " "))]
     assert len(told) >= 60, sorted({q for q, *_ in found} - set(told))
-
-
-def test_what_is_sought_stands_in_few_files() -> None:
-    """A row that names what every file has would prove nothing."""
-    for question, file, name in rows():
-        assert (ROOT / file).is_file(), question
-        if name == "def":
-            continue
-        same = [p for p in (ROOT / file).parent.glob("*.py") if name in p.read_text("utf-8")]
-        assert len(same) <= 3, (question, name, same)
