@@ -103,8 +103,7 @@ def image(
             allow_damage=accept_damaged,
             progress=lambda r, total: advance(len(r.done) + len(r.skipped) + len(r.failed), total),
         )
-    if not report.failed:
-        forget_kept(session)
+    forget_kept(session, safe=not report.failed)
     for restored in report.done:
         for sentence in restored.notes:
             note(f"{restored.job.source}: {sentence}")

@@ -95,10 +95,10 @@ def _offer_download(model: str, *, quiet: bool) -> None:
     named = STUDIO.get(model)
     if named is None or cached(named.weights) is not None:
         return
-    item = FETCHABLE[named.weights]
-    note(f"{item.summary}; licence: {item.licence}")
     if quiet or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return  # opening it says what to run
+    item = FETCHABLE[named.weights]
+    note(f"{item.summary}; licence: {item.licence}")
     if typer.confirm("The weights are not here yet. Download them now?", default=True, err=True):
         with line() as show:
             fetch(named.weights, lambda what, _: show(what))

@@ -157,10 +157,10 @@ def _restored(
         done.append((job, restored))
         for sentence in (*restored.notes, *said_by(session)):
             note(sentence if single else f"{job.source}: {sentence}")
+        forget_kept(session, safe=not restored.interrupted)
         if restored.interrupted:
             note(restored.how_it_ended + ("; --resume goes on" if restored.resumable else ""))
             break
-        forget_kept(session)
     return done, failed
 
 

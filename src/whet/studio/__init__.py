@@ -141,11 +141,16 @@ def expected_seconds(height: int, width: int) -> float:
     return expected("maxim", runtime, precision, MAXIM_TILING, MAXIM_KMAC_PER_PX, (height, width))
 
 
-def forget_kept(session: Session) -> None:
-    """Remove the tiles that a heavy session kept of pictures whose results are safe now."""
-    forget = getattr(session, "forget", None)
-    if forget is not None:
-        forget()
+def forget_kept(session: Session, *, safe: bool = True) -> None:
+    """Remove the tiles that a heavy session kept of finished pictures.
+
+    Args:
+        session: any session; most keep nothing.
+        safe: their results are; else the tiles stay for the next run.
+    """
+    end = getattr(session, "forget" if safe else "hold", None)
+    if end is not None:
+        end()
 
 
 def duration(seconds: float) -> str:

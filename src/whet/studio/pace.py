@@ -17,8 +17,9 @@ from whet.files import cache_dir, replacing
 __all__ = ["Pace"]
 
 _NEWEST_SHARE = 0.3
-_SHARE_OF_PEAK = 0.45
-"""Of what a plain matrix product reaches on the same cores; float32, measured for MAXIM."""
+_SHARE_OF_PEAK = {"f32": 0.65, "bf16": 1.15}
+"""Of what a plain float32 matrix product reaches on the same cores, by precision: measured for
+MAXIM in OpenVINO on one core, 34 and 59 G multiply-adds a second where numpy reached 52."""
 _SIDE = 768
 
 
@@ -27,13 +28,15 @@ class Pace:
 
     Args:
         key: what they depend on.
+        precision: what it computes in, ``f32`` or ``bf16``.
 
     Attributes:
         measured: running mean over tiles computed in this process; None before the first.
     """
 
-    def __init__(self, key: str) -> None:
-        self._key = f"{key} {os.cpu_count()}"
+    def __init__(self, key: str, precision: str) -> None:
+        self._key = f"{key} {precision} {os.cpu_count()}"
+        self._share_of_peak = _SHARE_OF_PEAK[precision]
         self.measured: float | None = None
 
     def took(self, seconds: float, *, anew: bool = False) -> None:
@@ -54,7 +57,7 @@ class Pace:
         remembered = _remembered().get(self._key)
         if isinstance(remembered, int | float) and 0 < remembered < 1e6:
             return float(remembered)
-        return multiply_adds / (_peak_multiply_adds() * _SHARE_OF_PEAK)
+        return multiply_adds / (_peak_multiply_adds() * self._share_of_peak)
 
 
 def _file() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -87,6 +88,8 @@ class StudioSession:
         self.pace = _pace(card.name, runtime, network.precision, network.tiling)
         self._network = network
         self._finished: list[KeptTiles] = []
+        # Whoever forgets to forget leaves nothing behind either, unless the process is killed.
+        weakref.finalize(self, _remove, self._finished)
         self._notes: list[str] = []
         forget_old()
 
@@ -129,9 +132,15 @@ class StudioSession:
         return notes
 
     def forget(self) -> None:
-        """Remove the kept tiles of finished pictures; call it when their results are safe."""
-        while self._finished:
-            self._finished.pop().remove()
+        """Remove the kept tiles of finished pictures; call it when their results are safe.
+
+        The end of the process does so too.
+        """
+        _remove(self._finished)
+
+    def hold(self) -> None:
+        """Let them outlive this process, as their results could not be written."""
+        self._finished.clear()
 
     def run_tile(self, image: Pixels) -> NDArray[np.uint16] | None:
         """Restore one tile; None where the network went astray."""
@@ -168,12 +177,17 @@ def expected_seconds(
 
 
 def _pace(name: str, runtime: str, precision: str, tiling: Tiling) -> Pace:
-    return Pace(f"{name} {precision} {runtime} {tiling.size}")
+    return Pace(f"{name} {runtime} {tiling.size}", precision)
 
 
 def _expected(pace: Pace, tiling: Tiling, kmac_per_px: float, size: tuple[int, int]) -> float:
     tiles = sum(len(row) for row in boxes(*size, tiling))
     return tiles * pace.seconds(kmac_per_px * 1e3 * tiling.size**2)
+
+
+def _remove(finished: list[KeptTiles]) -> None:
+    while finished:
+        finished.pop().remove()
 
 
 class _Run:
