@@ -43,7 +43,7 @@ def decode(stream: BinaryIO, max_pixels: int) -> Picture:
     array = np.asarray(imagecodecs.jpeg2k_decode(data))
     if codestream[42] & 0x80 or not 8 <= bits <= 16 or array.ndim > 3:
         raise ImageError(
-            f"JPEG 2000 of {bits}-bit numbers{' with a sign' * (codestream[42] >> 7)} is not "
+            f"JPEG 2000 of numbers of {bits} bits{' with a sign' * (codestream[42] >> 7)} is not "
             "read; convert the picture to TIFF first",
             Kind.UNSUPPORTED,
         )
