@@ -92,7 +92,9 @@ def train(candidate: Candidate, args: argparse.Namespace, bank: object) -> tuple
     torch.manual_seed(args.seed)
     student = candidate.network(candidate.config)
     average = candidate.network(candidate.config)
-    optimizers = OPTIMIZERS[recipe.optimizer](list(student.parameters()), recipe.learning_rate)
+    optimizers = OPTIMIZERS[recipe.optimizer](
+        list(student.named_parameters()), recipe.learning_rate
+    )
     started = time.perf_counter()
     for step in range(args.steps):
         batch = bank.batch(args.seed, step, args.batch, args.crop)  # type: ignore[attr-defined]

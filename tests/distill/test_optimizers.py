@@ -14,7 +14,7 @@ from whet.models import build
 def test_every_optimiser_moves_every_parameter_towards_a_lower_loss(name: str) -> None:
     torch.manual_seed(0)
     student = build("nano").train()
-    optimizers = OPTIMIZERS[name](list(student.parameters()), 2e-3)
+    optimizers = OPTIMIZERS[name](list(student.named_parameters()), 2e-3)
     sharp = torch.rand(4, 3, 48, 48)
     degraded = nn.functional.avg_pool2d(sharp, 3, 1, 1)
     before = {key: value.clone() for key, value in student.state_dict().items()}
@@ -67,3 +67,13 @@ def test_a_weight_without_a_gradient_stays() -> None:
     weight = nn.Parameter(torch.ones(2, 2, 3, 3))
     Muon([weight], 1.0).step()
     assert torch.equal(weight.detach(), torch.ones(2, 2, 3, 3))
+
+
+def test_layers_that_answer_or_are_told_are_not_made_alike() -> None:
+    names = ("student.look.eye.0.weight", "student.look.mind.2.weight", "student.tell.weight")
+    named = [(name, nn.Parameter(torch.zeros(4, 4, 1, 1))) for name in names]
+    muon, adam = OPTIMIZERS["muon"](named, 1e-3)
+    assert isinstance(muon, Muon)
+    moved = [[p for group in o.param_groups for p in group["params"]] for o in (muon, adam)]
+    assert [len(parameters) for parameters in moved] == [1, 2]
+    assert moved[0][0] is named[0][1]

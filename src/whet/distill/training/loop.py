@@ -149,7 +149,9 @@ class _Run:
             if adviser is not None:
                 adviser.to(device)
         task = task.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizers = OPTIMIZERS[recipe.optimizer](list(task.parameters()), recipe.learning_rate)
+        optimizers = OPTIMIZERS[recipe.optimizer](
+            list(task.named_parameters()), recipe.learning_rate
+        )
         self.task, *self.optimizers = self.accelerator.prepare(task, *optimizers)
         self.average = build(recipe.student).to(device) if recipe.ema else student
         self.average.load_state_dict(student.state_dict())

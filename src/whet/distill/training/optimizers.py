@@ -83,19 +83,30 @@ class Muon(torch.optim.Optimizer):
         return gradient.lerp(state["mean"], momentum)
 
 
-def _adam(parameters: Sequence[nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
-    return [torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))]
+Named = Sequence[tuple[str, nn.Parameter]]
+
+ANSWERING = ("look.mind.", "tell.")
+"""Layers that answer or are told: their directions are few and of very different weight, and
+Muon would make them all alike."""
 
 
-def _muon(parameters: Sequence[nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
-    matrices = [p for p in parameters if p.ndim == 4]
-    others = [p for p in parameters if p.ndim != 4]
-    return [Muon(matrices, rate), *(_adam(others, rate) if others else [])]
+def _adam(parameters: Named, rate: float) -> list[torch.optim.Optimizer]:
+    return [torch.optim.Adam([p for _, p in parameters], lr=rate, betas=(0.9, 0.99))]
 
 
-OPTIMIZERS: Mapping[str, Callable[[Sequence[nn.Parameter], float], list[torch.optim.Optimizer]]] = {
+def _muon(parameters: Named, rate: float) -> list[torch.optim.Optimizer]:
+    matrices = [(n, p) for n, p in parameters if p.ndim == 4 and not _answers(n)]
+    others = [(n, p) for n, p in parameters if p.ndim != 4 or _answers(n)]
+    return [Muon([p for _, p in matrices], rate), *(_adam(others, rate) if others else [])]
+
+
+def _answers(name: str) -> bool:
+    return any(f".{layer}" in f".{name}" for layer in ANSWERING)
+
+
+OPTIMIZERS: Mapping[str, Callable[[Named, float], list[torch.optim.Optimizer]]] = {
     "adam": _adam,
     "muon": _muon,
 }
-"""Name -> the optimisers that share a student's parameters, given them and the rate. Muon moves
-convolutions; what is left, biases and norms, is Adam's."""
+"""Name -> the optimisers that share a student's parameters, given them by name and the rate. Muon
+moves convolutions; what is left, biases, norms and layers that answer, is Adam's."""
