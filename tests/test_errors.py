@@ -45,7 +45,7 @@ def raised_texts(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", EVERYBODYS)
 def test_what_everybody_meets_names_no_option_of_the_command_line(name: str) -> None:
-    option = re.compile(r"(?:^|[\s(])--?[a-z][\w-]*")
+    option = re.compile(r"(?:^|[\s(])(?:--[a-z][\w-]*|-[a-z]\b)")
     found = [
         f"{path.relative_to(ROOT)}: {text}"
         for path in sources(name)
