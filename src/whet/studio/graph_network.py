@@ -1,10 +1,10 @@
 """A graph written for one size, in OpenVINO or ONNX Runtime.
 
 Measured for MAXIM, one tile of 256 px, CPU seconds of one core with AVX-512 (an EPYC of 2023), in
-one run: PyTorch 5.3, the same graph in ONNX Runtime 4.7, in OpenVINO 4.4, and 3.0 there in
-bfloat16, which differs from float32 by 57 dB where the restored picture is right to 32. So
-OpenVINO it is, in bfloat16 where the processor multiplies it natively; nothing is kept but the
-weights, as writing and compiling the graph takes less than a tile.
+one run of ``scripts/studio.py``: PyTorch 5.2, the same graph in ONNX Runtime 4.7, in OpenVINO 4.2,
+and 2.4 there in bfloat16, which is 56 dB away from float32 where the restored picture is right to
+34. So OpenVINO it is, in bfloat16 where the processor multiplies it natively. Nothing is kept but
+the weights, as writing and compiling the graph takes about as long as a tile or two.
 """
 
 from __future__ import annotations
