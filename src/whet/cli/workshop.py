@@ -296,7 +296,7 @@ def evaluate(
         str | None, typer.Option(help="squash pictures, as the founding run did to 128x128")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="beside PSNR and both SSIMs: lpips; repeatable")
+        list[str] | None, typer.Option(help="beside PSNR and both SSIMs: lpips, dists; repeatable")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the report")] = Path(
         "whet-report"

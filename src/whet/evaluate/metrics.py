@@ -6,7 +6,7 @@ A new metric that needs a network is one line in :data:`MEASURES`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from whet.errors import InputError, MissingExtraError
 from whet.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
-    from whet.models.features.lpips import LPIPS
+    from torch.nn import Module
 
 from whet.tables import Table
 
@@ -26,9 +26,9 @@ __all__ = ["MEASURES", "chosen"]
 Pixels = NDArray[np.uint8]
 
 
-def _lpips(restored: Pixels, sharp: Pixels) -> float:
-    """Return LPIPS of two uint8 HWC pictures, 0 when they are identical."""
-    network = _network()
+def _distance(name: str, restored: Pixels, sharp: Pixels) -> float:
+    """Return the distance of two uint8 HWC pictures by a network, 0 when they are identical."""
+    network = _network(name)
     import torch
 
     first, second = (
@@ -40,18 +40,23 @@ def _lpips(restored: Pixels, sharp: Pixels) -> float:
 
 
 @cache
-def _network() -> LPIPS:
+def _network(name: str) -> Module:
     if find_spec("torch") is None:
         raise MissingExtraError("PyTorch", "train")
-    from whet.models.features.lpips import load_lpips
+    if name == "lpips":
+        from whet.models.features.lpips import load_lpips
 
-    return load_lpips()
+        return load_lpips()
+    from whet.models.features.dists import load_dists
+
+    return load_dists()
 
 
 MEASURES: Mapping[str, Metric] = Table(
     {
         **METRICS,
-        "lpips": Metric(_lpips, "LPIPS (AlexNet)", "", False, 4),
+        "lpips": Metric(partial(_distance, "lpips"), "LPIPS (AlexNet)", "", False, 4),
+        "dists": Metric(partial(_distance, "dists"), "DISTS", "", False, 4),
     },
     Metric,
 )

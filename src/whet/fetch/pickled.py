@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from whet.errors import ModelError
 
-__all__ = ["load_arrays"]
+__all__ = ["load_arrays", "load_old_checkpoint"]
 
 Array = NDArray[Any]
 
@@ -92,3 +92,58 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) == ("numpy", "dtype"):
             return _PickledDtype
         raise ModelError(f"the pickle wants to use {module}.{name}; it was not read")
+
+
+def load_old_checkpoint(content: bytes) -> dict[str, Array]:
+    """Return the float32 tensors of a dictionary saved by PyTorch before its version 1.6.
+
+    Such a file is four pickles (a magic number, a version, sizes of types, the dictionary), a
+    pickled list of storages, and then each storage: its length in eight bytes, and its values.
+
+    Raises:
+        ModelError: the file is damaged, or holds anything but whole contiguous float32 tensors.
+    """
+    stream = io.BytesIO(content)
+    try:
+        for _ in range(3):
+            _StorageUnpickler(stream).load()
+        tensors = _StorageUnpickler(stream).load()
+        values = {key: _storage(stream) for key in _StorageUnpickler(stream).load()}
+        return {name: values[t.storage].reshape(t.shape) for name, t in tensors.items()}
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any way that it likes
+        raise ModelError(f"the checkpoint is damaged: {error!r}") from error
+
+
+def _storage(stream: io.BytesIO) -> Array:
+    count = int.from_bytes(stream.read(8), "little")
+    values = stream.read(4 * count)
+    if len(values) != 4 * count:
+        raise ModelError("the checkpoint ends before its values do")
+    return np.frombuffer(values, "<f4")
+
+
+class _StoredTensor:
+    """Stands in for PyTorch's function that makes a tensor of a storage."""
+
+    def __init__(self, storage: str, offset: int, shape: tuple[int, ...], *_: object) -> None:
+        if offset:
+            raise ModelError("the checkpoint holds a tensor that is part of another")
+        self.storage, self.shape = storage, shape
+
+
+class _StorageUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        known: Mapping[tuple[str, str], Any] = {
+            ("torch._utils", "_rebuild_tensor_v2"): _StoredTensor,
+            ("torch", "FloatStorage"): object,  # only ever an argument of the above
+            ("collections", "OrderedDict"): dict,
+        }
+        if (module, name) not in known:
+            raise ModelError(f"the pickle wants to use {module}.{name}; it was not read")
+        return known[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Return the key of a storage, ("storage", type, key, device, length, view)."""
+        return pid[2]

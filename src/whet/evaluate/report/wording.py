@@ -93,7 +93,12 @@ def gain_text(name: str, gain: Estimate) -> str:
 
 def shown_gains(suite: SuiteResult) -> dict[str, str]:
     """Return metric -> heading of the column with its paired difference to the input."""
-    shown = {"psnr": "PSNR gain", "ssim": "SSIM gain", "lpips": "LPIPS change (lower is better)"}
+    shown = {
+        "psnr": "PSNR gain",
+        "ssim": "SSIM gain",
+        "lpips": "LPIPS change (lower is better)",
+        "dists": "DISTS change (lower is better)",
+    }
     return {name: head for name, head in shown.items() if name in suite.rows[0].scores}
 
 
