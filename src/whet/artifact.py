@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
+    "CODE",
     "INPUT",
     "KEY",
     "MAX_BYTES",
@@ -49,6 +50,9 @@ __all__ = [
 KEY = "whet.card"
 INPUT = "degraded"
 OUTPUT = "restored"
+CODE = "code"
+"""Name of the tensor between look and restorer, where a model looks before it restores."""
+
 MAX_BYTES = 16 * 2**20
 """Largest model file that is opened. The founding student, the heaviest, takes 2.3 MB."""
 

@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from whet.artifact import INPUT, OUTPUT
+from whet.artifact import CODE, INPUT, OUTPUT
 from whet.graph.index import GraphIndex, attribute, set_values
 
 __all__ = ["canonicalise", "strip"]
@@ -170,12 +170,12 @@ def strip(model: onnx.ModelProto) -> None:
     """
     drop_unused(model)
     graph = model.graph
-    short = {INPUT: INPUT, OUTPUT: OUTPUT, "": ""}
+    short = {INPUT: INPUT, OUTPUT: OUTPUT, CODE: CODE, "": ""}
     constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         for name in [*node.input, *node.output]:
             prefix = "w" if name in constants else "v"
-            short.setdefault(name, f"{prefix}{len(short) - 3}")
+            short.setdefault(name, f"{prefix}{len(short) - 4}")
         node.input[:] = [short[name] for name in node.input]
         node.output[:] = [short[name] for name in node.output]
         node.name = node.doc_string = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-__all__ = ["GraphIndex", "attribute", "set_values"]
+__all__ = ["GraphIndex", "attribute", "makers_of", "set_values"]
 
 
 class GraphIndex:
@@ -37,6 +38,22 @@ class GraphIndex:
             and attribute(node, "group", 1) == 1
             and all(n in self.constants and len(self.takers[n]) == 1 for n in node.input[1:])
         )
+
+
+def makers_of(index: GraphIndex, tensor: str, given: Collection[str] = ()) -> list[onnx.NodeProto]:
+    """Return all that has to run to make ``tensor`` where the tensors ``given`` are there already.
+
+    In no particular order, each once.
+    """
+    needed: dict[str, onnx.NodeProto] = {}
+    waiting = [tensor]
+    while waiting:
+        name = waiting.pop()
+        maker = None if name in given else index.maker.get(name)
+        if maker is not None and maker.output[0] not in needed:
+            needed[maker.output[0]] = maker
+            waiting += maker.input
+    return list(needed.values())
 
 
 def attribute(node: onnx.NodeProto, name: str, default: object) -> object:

@@ -14,15 +14,25 @@ Everything here is plain numpy and knows nothing of networks or files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TILE_PX", "pad_to_multiple", "restore_bands", "restore_tiled", "windows"]
+__all__ = [
+    "TILE_PX",
+    "Rows",
+    "pad_to_least",
+    "pad_to_multiple",
+    "restore_bands",
+    "restore_tiled",
+    "windows",
+]
 
 Pixels = NDArray[Any]
 Run = Callable[[Pixels], Pixels]
+PlacedRun = Callable[[Pixels, int, int], Pixels]
+"""Is also told the first row and column of its window."""
 
 TILE_PX = 1536
 """Default side of a window. Its area, 2.4 megapixels, lets a 1080p frame pass
@@ -32,6 +42,14 @@ whole, and costs the founding student (64 channels at full size) about 2 GB."""
 def _up(value: int, multiple: int) -> int:
     """Return the smallest multiple of ``multiple`` that is not below ``value``."""
     return -(-value // multiple) * multiple
+
+
+def pad_to_least(image: Pixels, least: int) -> Pixels:
+    """Extend an HWC array at the bottom and right to ``least`` pixels, mirroring it as needed."""
+    missing = [(0, max(0, least - side)) for side in image.shape[:2]]
+    if not any(after for _, after in missing):
+        return image
+    return np.pad(image, [*missing, (0, 0)], mode="symmetric")
 
 
 def pad_to_multiple(image: Pixels, multiple: int) -> Pixels:
@@ -88,19 +106,21 @@ def windows(
     return length, parts
 
 
-def _restore_row(run: Run, band: Pixels, *, multiple: int, halo: int, tile: int) -> Pixels:
+def _restore_row(
+    run: PlacedRun, band: Pixels, top: int, *, multiple: int, halo: int, tile: int
+) -> Pixels:
     """Restore one full-width HWC band whose size already is a multiple."""
     length, columns = windows(band.shape[1], multiple=multiple, halo=halo, tile=tile)
     if len(columns) == 1:
-        return run(np.ascontiguousarray(band))
+        return run(np.ascontiguousarray(band), top, 0)
     parts = []
     for origin, start, stop in columns:
-        part = run(np.ascontiguousarray(band[:, origin : origin + length]))
+        part = run(np.ascontiguousarray(band[:, origin : origin + length]), top, origin)
         parts.append(part[:, start - origin : stop - origin])
     return np.concatenate(parts, axis=1)
 
 
-class _Rows:
+class Rows:
     """The part of a stream of bands that is still needed."""
 
     def __init__(self, bands: Iterable[Pixels]) -> None:
@@ -127,7 +147,7 @@ class _Rows:
 
 
 def restore_bands(
-    run: Run,
+    run: Run | PlacedRun,
     bands: Iterable[Pixels],
     *,
     height: int,
@@ -135,6 +155,7 @@ def restore_bands(
     multiple: int,
     halo: int,
     tile: int | None = None,
+    placed: bool = False,
 ) -> Iterator[Pixels]:
     """Restore a picture that arrives and leaves in bands of rows.
 
@@ -152,6 +173,8 @@ def restore_bands(
             output pixel.
         tile: side of a window in pixels; a picture of at most ``tile`` squared
             pixels is not divided. None means :data:`TILE_PX`.
+        placed: ``run`` is also told where its window begins, as a network must be that was told
+            what lies where in the picture.
 
     Yields:
         Restored bands from top to bottom, ``height`` rows in total.
@@ -164,17 +187,23 @@ def restore_bands(
     if full_height * full_width <= tile * tile:
         tile = max(full_height, full_width)
     length, parts = windows(full_height, multiple=multiple, halo=halo, tile=tile)
-    rows = _Rows(bands)
+    rows = Rows(bands)
+    at = cast(PlacedRun, run) if placed else lambda window, *_: cast(Run, run)(window)
     for origin, start, stop in parts:
         band = rows.take(origin, min(origin + length, height))
-        restored = _restore_row(
-            run, pad_to_multiple(band, multiple), multiple=multiple, halo=halo, tile=tile
-        )
+        padded = pad_to_multiple(band, multiple)
+        restored = _restore_row(at, padded, origin, multiple=multiple, halo=halo, tile=tile)
         yield restored[start - origin : min(stop, height) - origin, :width]
 
 
 def restore_tiled(
-    run: Run, image: Pixels, *, multiple: int, halo: int, tile: int | None = None
+    run: Run | PlacedRun,
+    image: Pixels,
+    *,
+    multiple: int,
+    halo: int,
+    tile: int | None = None,
+    placed: bool = False,
 ) -> Pixels:
     """Restore an HWC array of any size of at least 1x1 pixels.
 
@@ -193,7 +222,14 @@ def restore_tiled(
     row = 0
     restored = image[:0]
     for band in restore_bands(
-        run, [image], height=height, width=width, multiple=multiple, halo=halo, tile=tile
+        run,
+        [image],
+        height=height,
+        width=width,
+        multiple=multiple,
+        halo=halo,
+        tile=tile,
+        placed=placed,
     ):
         if len(band) == height:
             return band
