@@ -167,7 +167,7 @@ def test_every_codec_gives_back_every_frame_by_its_number() -> None:
 SILENT = """
     import os, threading
     import numpy as np
-    from whet.degrade import video_codecs
+    from whet.degrade.codecs import video_codecs
     from whet.degrade.codecs.call_native import draw_coding
 
     seen, stop = set(), threading.Event()
