@@ -271,7 +271,7 @@ def test_founding_student_is_scored_beside_doing_nothing(founding: Story) -> Non
     report = founding.folder / "report"
     written = json.loads((report / "report.json").read_text(encoding="utf-8"))
     assert json.loads(outcome.out) == written
-    assert [suite["name"] for suite in written["suites"]] == ["GoPro_Large", "bicubic-x2"]
+    assert [suite["name"] for suite in written["suites"]] == ["GoPro_Large, test", "bicubic-x2"]
     for suite in written["suites"]:
         names = [row["restorer"] for row in suite["rows"]]
         assert names == ["identity", "dncnn", "dncnn-int8", "unsharp", "cas"]
@@ -295,7 +295,8 @@ def test_scores_of_the_report_are_those_of_the_files(founding: Story) -> None:
 
 
 def test_a_wrong_model_file_is_refused_everywhere(founding: Story) -> None:
-    for words in (["image", "x.png", "--model"], ["models"], ["evaluate", "--model"]):
+    soft = founding.folder / "GoPro_Large" / "test" / "GOPR0003" / "blur" / "000001.png"
+    for words in (["image", soft, "--model"], ["models"], ["evaluate", "--model"]):
         outcome = whet(*words, founding.folder / "run" / "student.safetensors")
         assert outcome.code == 2
         assert "not an ONNX file" in outcome.err

@@ -50,7 +50,7 @@ def test_without_the_runtime_the_page_is_told_so() -> None:
         assert site.get("/live.json").json()["runtime"] is None
         answer = site.get("/runtime/ort.wasm.min.mjs")
         assert answer.status_code == 404
-        assert "whet serve --fetch" in answer.json()["detail"]
+        assert "ask this server's owner to fetch it" in answer.json()["detail"]
 
 
 def test_the_runtime_is_fetched_verified_and_served(package: Path) -> None:
