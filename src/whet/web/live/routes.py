@@ -71,6 +71,8 @@ def export_pages(target: Path) -> None:
     folder = runtime_folder()
     if folder is None:
         raise InputError("the browser's runtime is not here yet; add --fetch")
+    if target.exists():  # an empty one too: a web server may be showing it
+        raise InputError(f"{target} exists already; name a new folder")
     with new_folder(target) as site:
         shutil.copytree(FOLDER / "app", site / "app")
         shutil.copytree(folder, site / "runtime")
