@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from whet.priority import policies
 from whet.runtime import telemetry
 
 if TYPE_CHECKING:
@@ -21,6 +24,17 @@ if TYPE_CHECKING:
 telemetry.silence()
 
 Image = NDArray[np.uint8]
+
+
+@pytest.fixture(autouse=True)
+def ordinary() -> Iterator[None]:
+    """Let no encoder that a test opens itself slow down all that follow."""
+    before = policies()
+    yield
+    for thread, policy in policies().items():
+        if policy != before.get(thread, os.SCHED_OTHER):
+            with suppress(OSError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -33,7 +33,7 @@ LAYERS = (
     ("models", "image", "artifact"),
     ("fetch", "metrics", "intervals", "card", "conditions"),
     ("files", "tables", "operators"),
-    ("errors", "version"),
+    ("errors", "version", "priority"),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 
@@ -51,6 +51,7 @@ TORCH_FREE = {
     "live",
     "metrics",
     "operators",
+    "priority",
     "runtime",
     "stills",
     "tables",

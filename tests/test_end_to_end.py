@@ -296,7 +296,9 @@ def test_scores_of_the_report_are_those_of_the_files(founding: Story) -> None:
 
 def test_a_wrong_model_file_is_refused_everywhere(founding: Story) -> None:
     soft = founding.folder / "GoPro_Large" / "test" / "GOPR0003" / "blur" / "000001.png"
+    wrong = founding.folder / "wrong.onnx"  # by its own name a checkpoint may be opened by torch
+    wrong.write_bytes((founding.folder / "run" / "student.safetensors").read_bytes())
     for words in (["image", soft, "--model"], ["models"], ["evaluate", "--model"]):
-        outcome = whet(*words, founding.folder / "run" / "student.safetensors")
+        outcome = whet(*words, wrong)
         assert outcome.code == 2
         assert "not an ONNX file" in outcome.err

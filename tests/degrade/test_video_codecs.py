@@ -168,6 +168,7 @@ SILENT = """
     import os, threading
     import numpy as np
     from whet.degrade.codecs import video_codecs
+    from whet.priority import policies
     from whet.degrade.codecs.call_native import draw_coding
 
     seen, stop = set(), threading.Event()
@@ -175,10 +176,10 @@ SILENT = """
 
     def watch():
         while not stop.is_set():
-            seen.update(video_codecs._scheduling().values())
+            seen.update(policies().values())
 
-    def then_watch(encoder, codec):
-        opened(encoder, codec)
+    def then_watch(encoder):
+        opened(encoder)
         threading.Thread(target=watch, daemon=True).start()
 
     video_codecs._open = then_watch
@@ -186,7 +187,7 @@ SILENT = """
     codings = [draw_coding(np.random.default_rng(seed))[0] for seed in range(60)]
     video_codecs.code(list(noise), next(c for c in codings if c.codec == "libsvtav1"))
     stop.set()
-    print(sorted(seen | set(video_codecs._scheduling().values())), os.SCHED_OTHER)
+    print(sorted(seen | set(policies().values())), os.SCHED_OTHER)
 """
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from whet.errors import MediaError
 from whet.files import reason
 from whet.live.picture import Form, even
+from whet.priority import ordinary_priority
 from whet.runtime.yuv420 import Planes
 from whet.video.decode.reading import why
 from whet.video.encode.encoding import CODECS
@@ -231,7 +232,8 @@ class Encoder:
     def _begin(self) -> None:
         """Open encoders and file with the first frame: a container without any is none."""
         try:
-            self._video.codec_context.open()
+            with ordinary_priority():
+                self._video.codec_context.open()
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(
                 f"{self._name} cannot be encoded like this ({error}); check CRF and preset"

@@ -5,16 +5,14 @@ One thread per codec: callers code many clips side by side.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from whet.degrade.codecs.programs import Pixels
+from whet.priority import ordinary_priority
 
 __all__ = ["DECODERS", "Coding", "code", "decode"]
 
@@ -56,7 +54,7 @@ def code(frames: Sequence[Pixels], coding: Coding) -> list[Any]:
     encoder.time_base = Fraction(1, coding.fps)
     encoder.thread_count = 1
     encoder.options = dict(coding.options)
-    _open(encoder, coding.codec)
+    _open(encoder)
     packets: list[Any] = []
     for number, pixels in enumerate(frames):
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -82,39 +80,6 @@ def decode(packets: Sequence[Any], codec: str) -> dict[int, Any]:
     return {frame.pts: frame for frame in frames}
 
 
-_opening = threading.Lock()
-
-
-def _open(encoder: Any, codec: str) -> None:
-    """Open an encoder; SVT-AV1 neither prints its settings nor runs above everything else.
-
-    As root its threads, and the one that opens it, get the highest real-time priority; on a
-    machine with few cores nothing else would run until a clip is coded, the training that waits
-    for it included.
-    """
-    if codec != "libsvtav1":
+def _open(encoder: Any) -> None:
+    with ordinary_priority():
         encoder.open()
-        return
-    # Read when the library is first used; 1 leaves errors.
-    os.environ.setdefault("SVT_LOG", "1")
-    # One at a time, so that the threads which change are its own.
-    with _opening:
-        before = _scheduling()
-        try:
-            encoder.open()
-        finally:
-            for thread, policy in _scheduling().items():
-                usual = before.get(thread, os.SCHED_OTHER)
-                if policy != usual:
-                    with suppress(OSError):  # it has ended meanwhile
-                        os.sched_setscheduler(thread, usual, os.sched_param(0))
-
-
-def _scheduling() -> dict[int, int]:
-    """Return the scheduling policy of every thread of this process, where Linux tells."""
-    found: dict[int, int] = {}
-    tasks = Path("/proc/self/task")
-    for task in tasks.iterdir() if tasks.is_dir() else ():
-        with suppress(OSError):
-            found[int(task.name)] = os.sched_getscheduler(int(task.name))
-    return found

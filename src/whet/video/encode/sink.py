@@ -15,6 +15,7 @@ from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import ColorRange
 
 from whet.errors import MediaError
+from whet.priority import ordinary_priority
 from whet.runtime.yuv420 import FORMATS, Planes
 from whet.video.decode.alpha import has_alpha
 from whet.video.decode.decoding import counted
@@ -99,7 +100,8 @@ class VideoSink:
 
     def _start(self, encoding: Encoding) -> None:
         try:
-            self.output.start_encoding()
+            with ordinary_priority():
+                self.output.start_encoding()
             self._opened = True
         except (av.error.FFmpegError, ValueError) as error:
             name = encoding.codec
