@@ -274,7 +274,7 @@ def test_founding_student_is_scored_beside_doing_nothing(founding: Story) -> Non
     assert [suite["name"] for suite in written["suites"]] == ["GoPro_Large, test", "bicubic-x2"]
     for suite in written["suites"]:
         names = [row["restorer"] for row in suite["rows"]]
-        assert names == ["identity", "dncnn", "dncnn-int8", "unsharp", "cas"]
+        assert names == ["identity", "dncnn", "dncnn-int8", "unsharp", "cas", "best-mask"]
         assert len(suite["pictures"]) == 2
     assert "| identity |" in (report / "report.md").read_text(encoding="utf-8")
     page = (report / "report.html").read_text(encoding="utf-8")
