@@ -64,8 +64,10 @@ class FakeSession:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def opened(monkeypatch: pytest.MonkeyPatch, tiny_artifact: Path) -> list[list[str]]:
     """What sessions are asked to compute on, in turn."""
+    # A file from elsewhere would be tried out first, by an engine of its own.
+    monkeypatch.setattr(runtime, "shipped", lambda: {"tiny": tiny_artifact})
     monkeypatch.setattr(FakeSession, "asked", [])
     monkeypatch.setattr(onnxruntime, "InferenceSession", FakeSession)
     return FakeSession.asked
