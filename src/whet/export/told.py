@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from whet.artifact import CODE, INPUT, OUTPUT
 from whet.conditions import KINDS, MEASURES
+from whet.graph.canonical import position_first
 from whet.models.students.told import CELL_PX, FREE, STEP_PX, UNSHUFFLE, Told
 
 __all__ = ["told_graph"]
@@ -64,7 +65,7 @@ def told_graph(fused: Told) -> onnx.ModelProto:
     centred = graph.add("Sub", [blocks, graph.constant(np.float32(0.5))])
     _look(graph, centred, fused)
     biases = _biases(graph, blocks, fused)
-    order = _position_first(3, UNSHUFFLE**2)
+    order = position_first(UNSHUFFLE**2, 3)
     head, tail = (_arrays(layer) for layer in (fused.head, fused.tail))
     x = graph.convolve(centred, head[0][:, order], head[1])
     for layer, bias in zip([*fused.body, None], biases, strict=True):
@@ -81,7 +82,7 @@ def told_graph(fused: Told) -> onnx.ModelProto:
 
 def _look(graph: _Graph, centred: str, fused: Told) -> None:
     """Add the look; its code at every 64th pixel is the tensor ``CODE``."""
-    look, order = fused.look, _position_first(3, UNSHUFFLE**2)
+    look, order = fused.look, position_first(UNSHUFFLE**2, 3)
     x = centred
     for index, stride in ((0, 1), (2, 2), (4, 2)):
         weight, bias = _arrays(cast(nn.Conv2d, look.eye[index]))
@@ -137,12 +138,6 @@ def _biases(graph: _Graph, blocks: str, fused: Told) -> list[str]:
 def _arrays(layer: nn.Conv2d) -> tuple[Values, Values]:
     bias = cast(Tensor, layer.bias)
     return layer.weight.detach().numpy(), bias.detach().numpy()
-
-
-def _position_first(colours: int, positions: int) -> NDArray[np.intp]:
-    """Return where each channel of ONNX's position-first order stands in PyTorch's order."""
-    order: NDArray[np.intp] = np.arange(colours * positions).reshape(colours, positions).T.ravel()
-    return order
 
 
 def _model(graph: _Graph) -> onnx.ModelProto:

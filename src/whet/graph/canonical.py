@@ -21,7 +21,7 @@ from onnx import numpy_helper
 from whet.artifact import CODE, INPUT, OUTPUT
 from whet.graph.index import GraphIndex, attribute, set_values
 
-__all__ = ["canonicalise", "strip"]
+__all__ = ["canonicalise", "position_first", "strip"]
 
 Order = NDArray[np.intp]
 
@@ -126,7 +126,7 @@ def _add_in_blocks(model: onnx.ModelProto) -> None:
     if attribute(shuffle, "mode", "DCR") == "CRD":
         for name in conv.input[1:]:
             weight = graph_index.array(name)
-            set_values(graph_index.constants[name], weight[_position_first(len(weight) // 3, 3)])
+            set_values(graph_index.constants[name], weight[position_first(len(weight) // 3, 3)])
     graph.node.remove(shuffle)
     add.input[:] = [doors[0].output[0], conv.output[0]]
     clip.output[0] = f"{OUTPUT}_blocks"
@@ -137,7 +137,7 @@ def _add_in_blocks(model: onnx.ModelProto) -> None:
     )
 
 
-def _position_first(positions: int, colours: int) -> Order:
+def position_first(positions: int, colours: int) -> Order:
     """Return where each channel of the position-first order stands in the colour-first order."""
     order: Order = np.arange(positions * colours).reshape(colours, positions).T.ravel()
     return order

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from whet.conditions import KINDS, MEASURES
+from whet.models.students.realtime import RepConv
 
 __all__ = ["CELL_PX", "CODES", "FAMILY", "FREE", "STEP_PX", "Look", "Told", "ToldConfig", "build"]
 
@@ -56,31 +57,6 @@ FAMILY: Mapping[str, ToldConfig] = {
     "told-16x4": ToldConfig(width=16, blocks=4),
     "told-24x6": ToldConfig(width=24, blocks=6),
 }
-
-
-class RepConv(nn.Module):
-    """A 3x3 convolution trained as the sum of 3x3, 1x1 and identity branches."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.wide = nn.Conv2d(channels, channels, 3, padding=1)
-        self.point = nn.Conv2d(channels, channels, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # One kernel instead of two convolutions: a fifth of a training step on a processor. The
-        # identity stays apart, as bfloat16 would round it away.
-        kernel = self.wide.weight + F.pad(self.point.weight, (1, 1, 1, 1))
-        return F.conv2d(x, kernel, self.wide.bias, padding=1) + x
-
-    @torch.no_grad()
-    def fuse(self) -> nn.Conv2d:
-        """Return the one convolution that equals the three branches."""
-        channels = self.wide.out_channels
-        merged = nn.Conv2d(channels, channels, 3, padding=1).to(self.wide.weight.device)
-        identity = torch.eye(channels, device=self.wide.weight.device)[:, :, None, None]
-        merged.weight.copy_(self.wide.weight + F.pad(self.point.weight + identity, (1, 1, 1, 1)))
-        cast(nn.Parameter, merged.bias).copy_(cast(nn.Parameter, self.wide.bias))
-        return merged
 
 
 class Look(nn.Module):
