@@ -8,11 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 
+from photographs import Image, photograph_like
 from whet.priority import policies
 from whet.runtime import telemetry
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from whet.models import ModelSpec
 
 telemetry.silence()
-
-Image = NDArray[np.uint8]
 
 
 @pytest.fixture(autouse=True)
@@ -48,18 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("full"):
                 item.add_marker(later)
-
-
-def photograph_like(height: int, width: int, seed: int = 0) -> Image:
-    """Return uint8 HWC with a photograph's 1/f spectrum, a hard edge, black and white."""
-    rng = np.random.default_rng(seed)
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
-    spectrum = np.fft.fft2(rng.standard_normal((3, height, width)))
-    picture = np.fft.ifft2(spectrum / (frequency + 1 / max(height, width))).real
-    picture[:, : height // 3, width // 2 :] += 2 * picture.std()
-    low, high = np.percentile(picture, (1, 99))
-    scaled = (picture.transpose(1, 2, 0) - low) / (high - low)
-    return (scaled.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

@@ -5,25 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from tests.conftest import photograph_like
 
+from photographs import moved, shapes
 from whet.image.sharpness import looks_motion_blurred, sharpness
-
-
-def shapes(seed: int) -> np.ndarray:
-    """Shapes of many sizes with hard edges in all directions."""
-    rng = np.random.default_rng(seed)
-    picture = photograph_like(384, 512, seed).astype(np.float32) / 2
-    y, x = np.mgrid[0:384, 0:512]
-    for _ in range(120):
-        cy, cx, r = rng.integers(0, 384), rng.integers(0, 512), rng.integers(4, 40)
-        picture[(y - cy) ** 2 + (x - cx) ** 2 < r * r] = rng.integers(0, 256, 3)
-    return picture.astype(np.uint8)
-
-
-def moved(picture: np.ndarray, length: int, axis: int) -> np.ndarray:
-    shifted = [np.roll(picture.astype(np.float32), s, axis) for s in range(length)]
-    return np.rint(np.mean(shifted, axis=0)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.commandline import whet
-from tests.conftest import photograph_like
-from tests.image.test_sharpness import moved, shapes
 
+from commandline import whet
+from photographs import moved, photograph_like, shapes
 from whet.errors import InputError, ModelError
 from whet.image import Picture, read, write
 from whet.studio import duration, is_heavy, open_studio

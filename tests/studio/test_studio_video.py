@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.commandline import whet
 
 from clips import clip
+from commandline import whet
 from whet.studio import open_studio
 from whet.studio.session import TileDone
 from whet.video.encode import segments

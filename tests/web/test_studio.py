@@ -15,8 +15,8 @@ pytest.importorskip("fastapi", reason="needs the extra web")
 pytest.importorskip("httpx", reason="the test client needs httpx")
 from PIL import Image
 from starlette.testclient import TestClient
-from tests.conftest import photograph_like
 
+from photographs import photograph_like
 from whet.studio import open_studio
 from whet.web import app
 from whet.web.settings import Settings

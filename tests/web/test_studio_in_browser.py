@@ -15,8 +15,8 @@ pytest.importorskip("playwright", reason="needs the extra browser")
 from PIL import Image
 from playwright.sync_api import expect
 from restore_page import SOON, Visit, download, pick
-from tests.conftest import photograph_like
 
+from photographs import photograph_like
 from whet.studio import open_studio
 from whet.web.studio import queue, routes
 
